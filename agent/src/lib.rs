@@ -1,1 +1,5 @@
 //! Plimsoll, a node agent.
+
+pub mod decide;
+pub mod kernel;
+pub mod model;

@@ -1,0 +1,8 @@
+//! The only door to files, system calls and clocks.
+//!
+//! Everything above speaks to the machine through what is here, so that it can be replaced as a whole: by a fake
+//! that follows the kernel's rules in unit tests, and by the kernel itself in the VM. Each such pair passes one
+//! contract suite.
+
+pub mod cgroup_fs;
+pub mod process;

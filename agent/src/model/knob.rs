@@ -1,0 +1,90 @@
+//! A value of an interface file, with the kernel's own rules of writing and reading it.
+//!
+//! # Properties
+//! - What a value renders, it accepts when read back.
+//! - A memory limit accepts what the kernel makes of it: rounded down to whole pages.
+
+use std::fmt;
+
+use super::units::{Bytes, CpuPeriod, CpuQuota, CpuWeight, Limit};
+
+/// Linux's page size on every machine the agent is built for.
+const PAGE: u64 = 4096;
+
+/// What to write into an interface file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KnobValue {
+    /// `cpu.weight`.
+    Weight(CpuWeight),
+    /// `cpu.max`: quota in each period.
+    CpuMax(Limit<CpuQuota>, CpuPeriod),
+    /// A memory limit or protection, or a hugetlb limit.
+    Memory(Limit<Bytes>),
+    /// A count, as in `pids.max`.
+    Count(Limit<u64>),
+    /// A switch, as in `memory.oom.group`.
+    Switch(bool),
+}
+
+impl KnobValue {
+    /// Whether `read`, the file's content, is this value.
+    #[must_use]
+    pub fn accepts(&self, read: &str) -> bool {
+        let read = read.trim();
+        match self {
+            Self::Memory(Limit::At(bytes)) => {
+                let whole_pages = bytes.0 / PAGE * PAGE;
+                read.parse::<u64>()
+                    .is_ok_and(|n| n == bytes.0 || n == whole_pages)
+            }
+            Self::CpuMax(..) => read.split_whitespace().eq(self.to_string().split_whitespace()),
+            _ => read == self.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for KnobValue {
+    /// The text to write into the file.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Weight(weight) => weight.0.fmt(f),
+            Self::CpuMax(Limit::At(quota), period) => write!(f, "{} {}", quota.0, period.0),
+            Self::CpuMax(Limit::Max, period) => write!(f, "max {}", period.0),
+            Self::Memory(Limit::At(bytes)) => bytes.0.fmt(f),
+            Self::Count(Limit::At(count)) => count.fmt(f),
+            Self::Memory(Limit::Max) | Self::Count(Limit::Max) => f.write_str("max"),
+            Self::Switch(on) => u8::from(*on).fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_memory_limit_accepts_the_kernels_rounding_and_nothing_else() {
+        let limit = KnobValue::Memory(Limit::At(Bytes(100_000_001)));
+        assert!(limit.accepts("99999744\n") && limit.accepts("100000001\n"));
+        assert!(!limit.accepts("max\n") && !limit.accepts("99995648\n") && !limit.accepts(""));
+    }
+
+    proptest! {
+        #[test]
+        fn a_value_accepts_what_it_renders(quota in 1000_u64.., bytes: u64, count: u64, on: bool) {
+            for value in [
+                KnobValue::CpuMax(Limit::At(CpuQuota(quota)), CpuPeriod::DEFAULT),
+                KnobValue::CpuMax(Limit::Max, CpuPeriod::DEFAULT),
+                KnobValue::Memory(Limit::At(Bytes(bytes))),
+                KnobValue::Memory(Limit::Max),
+                KnobValue::Count(Limit::At(count)),
+                KnobValue::Switch(on),
+            ] {
+                let file_content = format!("{value}\n");
+                prop_assert!(value.accepts(&file_content));
+            }
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! The vocabulary: plain values that every stage speaks, with their units and their validity in the type.
+//!
+//! Nothing here touches files, clocks or the network. A value that exists is valid: identifiers and paths can
+//! only be made through checking constructors, so what a pod's author wrote cannot reach a path or a label
+//! unchecked.
+
+mod cgroup_path;
+mod control_file;
+mod ids;
+mod knob;
+mod launch;
+mod pod;
+mod qos;
+mod quantity;
+mod report;
+mod units;
+
+pub use cgroup_path::{CgroupPath, CgroupPathError};
+pub use control_file::{ControlFile, Controller, HugePageSize};
+pub use ids::{CgroupId, ContainerName, IdError, Namespace, PodName, PodUid, ProcessIdentity};
+pub use knob::KnobValue;
+pub use launch::{ExitStatus, LaunchSpec};
+pub use pod::{Container, ContainerKind, EnvVar, Pod, ResourceList, Resources, RestartPolicy};
+pub use qos::QosClass;
+pub use quantity::{Quantity, QuantityError};
+pub use report::{
+    ContainerPhase, ContainerReport, CpuUsage, MemoryUsage, NodeReport, PodPhase, PodReport, ProbeReport,
+};
+pub use units::{Bytes, CpuPeriod, CpuQuota, CpuShares, CpuWeight, Limit, MilliCpu, OomScoreAdj};

@@ -1,0 +1,187 @@
+//! What the running agent says of itself and its pods: one picture for `status`, the metrics and the demo.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::cgroup_path::CgroupPath;
+use super::ids::{CgroupId, ContainerName, Namespace, PodName, PodUid, ProcessIdentity};
+use super::qos::QosClass;
+use super::units::{Bytes, CpuPeriod, CpuQuota, CpuWeight, Limit, MilliCpu, OomScoreAdj};
+
+/// Where a pod is in its life, as the Kubernetes API names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PodPhase {
+    /// Accepted, not all started yet.
+    Pending,
+    /// At least one container runs or will run again.
+    Running,
+    /// Every container ended well and none starts again.
+    Succeeded,
+    /// Every container ended, one of them in failure, or the pod was refused.
+    Failed,
+}
+
+/// Where a container is in its life.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "state")]
+pub enum ContainerPhase {
+    /// Not started yet, with the reason.
+    Waiting {
+        /// Why, in one word as kubelet has it: `PodInitializing`, `CrashLoopBackOff`, `StartError`…
+        reason: String,
+        /// Details for a person.
+        message: String,
+    },
+    /// Runs.
+    Running {
+        /// Its first process.
+        process: ProcessIdentity,
+        /// Whether it was found running when the agent started.
+        adopted: bool,
+    },
+    /// Ended for good.
+    Terminated {
+        /// Its exit code (128 + signal when killed by one); none when nobody could see it.
+        exit_code: Option<i32>,
+        /// `Completed`, `Error`, `OOMKilled`…
+        reason: String,
+    },
+}
+
+/// CPU figures of one cgroup.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CpuUsage {
+    /// CPU time used since the cgroup was made.
+    pub total: Duration,
+    /// CPU time used per time over the last two samples.
+    pub rate: Option<MilliCpu>,
+    /// Time spent waiting on a run queue; only eBPF tells.
+    pub run_delay: Option<Duration>,
+    /// How many times a task was switched in after a wait.
+    pub run_delay_count: Option<u64>,
+    /// Waits by length, bucket `i` up to 2^(12+i) ns.
+    pub run_delay_histogram: Option<Vec<u64>>,
+    /// Time held back by `cpu.max`.
+    pub throttled: Option<Duration>,
+}
+
+/// Memory figures of one cgroup.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MemoryUsage {
+    /// `memory.current`.
+    pub current: Bytes,
+    /// Usage less inactive file pages: what kubelet and cAdvisor call the working set.
+    pub working_set: Bytes,
+    /// The highest usage seen.
+    pub peak: Option<Bytes>,
+    /// `memory.swap.current`.
+    pub swap: Option<Bytes>,
+    /// Anonymous memory.
+    pub anon: Option<Bytes>,
+    /// File cache, shared memory included.
+    pub file: Option<Bytes>,
+    /// Shared memory and tmpfs.
+    pub shmem: Option<Bytes>,
+    /// Kernel's slab memory.
+    pub slab: Option<Bytes>,
+    /// Times the hard limit was hit (`memory.events` max).
+    pub max_events: u64,
+    /// Processes killed by the OOM killer (`memory.events` oom_kill).
+    pub oom_kills: u64,
+}
+
+/// One container.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ContainerReport {
+    /// Name.
+    pub name: ContainerName,
+    /// Where it is in its life.
+    pub phase: ContainerPhase,
+    /// Times it was started again.
+    pub restarts: u32,
+    /// Its cgroup, below the agent's root.
+    pub cgroup: CgroupPath,
+    /// The cgroup's identity while it exists.
+    pub cgroup_id: Option<CgroupId>,
+    /// `oom_score_adj` of its processes.
+    pub oom_score_adj: OomScoreAdj,
+    /// `cpu.weight`.
+    pub cpu_weight: Option<CpuWeight>,
+    /// `cpu.max`.
+    pub cpu_max: Option<(Limit<CpuQuota>, CpuPeriod)>,
+    /// `memory.max`.
+    pub memory_max: Option<Limit<Bytes>>,
+    /// CPU figures.
+    pub cpu: Option<CpuUsage>,
+    /// Memory figures.
+    pub memory: Option<MemoryUsage>,
+    /// Where its output goes.
+    pub log_path: Option<String>,
+}
+
+/// One pod.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodReport {
+    /// Identity.
+    pub uid: PodUid,
+    /// Namespace.
+    pub namespace: Namespace,
+    /// Name.
+    pub name: PodName,
+    /// QoS class.
+    pub qos: QosClass,
+    /// Phase.
+    pub phase: PodPhase,
+    /// Why it is in that phase, when there is something to say: `OutOfcpu`…
+    pub reason: Option<String>,
+    /// The reason with its numbers.
+    pub message: Option<String>,
+    /// Its cgroup, below the agent's root.
+    pub cgroup: CgroupPath,
+    /// The cgroup's identity while it exists.
+    pub cgroup_id: Option<CgroupId>,
+    /// CPU figures of the whole pod.
+    pub cpu: Option<CpuUsage>,
+    /// Memory figures of the whole pod.
+    pub memory: Option<MemoryUsage>,
+    /// Containers, init containers first.
+    pub containers: Vec<ContainerReport>,
+}
+
+/// One eBPF probe.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbeReport {
+    /// Its name.
+    pub name: String,
+    /// Whether it watches.
+    pub attached: bool,
+    /// Why it does not.
+    pub reason: Option<String>,
+}
+
+/// The node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeReport {
+    /// The agent's version.
+    pub version: String,
+    /// The node's name.
+    pub node_name: String,
+    /// The agent's root cgroup, an absolute path in the cgroup file system.
+    pub root: String,
+    /// CPU that pods may request.
+    pub allocatable_cpu: MilliCpu,
+    /// Memory that pods may request.
+    pub allocatable_memory: Bytes,
+    /// Pods, by namespace and name.
+    pub pods: Vec<PodReport>,
+    /// Probes.
+    pub probes: Vec<ProbeReport>,
+    /// Manifest errors that stand now, each with file, document, field and line.
+    pub manifest_errors: Vec<String>,
+}
