@@ -1,0 +1,194 @@
+//! Usage of every cgroup: current value, rate, peak and percentiles over a window.
+//!
+//! **Problem.** Readings come from eBPF and from cgroup files, sometimes late, and cgroups are removed and made
+//! again under the same name. A rate over two readings of different cgroups is a huge wrong number, and a pod's
+//! history must not outlive it.
+//!
+//! **How.** The store is keyed by [`CgroupId`], which a cgroup made again does not share. Each entry keeps the
+//! newest [`Reading`], the CPU rate between the last two, peaks, and a ring of [`window::LENGTH`] samples for
+//! percentiles. [`UsageStore::retain`] drops what is no longer there, so the store is never larger than the set
+//! of live cgroups.
+//!
+//! # Properties
+//! - A rate is never negative, and the first reading of a cgroup has none.
+//! - A cgroup made again starts from nothing.
+//! - A reading that is not newer than the last one is rejected and changes nothing.
+//! - After `retain`, the store holds only live cgroups.
+//! - The peak is never below the current value.
+
+mod window;
+
+#[cfg(test)]
+mod props;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::model::{Bytes, CgroupId, MilliCpu};
+
+pub use window::{Percentiles, Window};
+
+/// CPU figures read from one cgroup; totals since it was made.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CpuReading {
+    /// CPU time used.
+    pub total: Duration,
+    /// Time held back by the bandwidth limit.
+    pub throttled: Option<Duration>,
+    /// Time waited on run queues.
+    pub run_delay: Option<RunDelay>,
+}
+
+/// Waits on run queues since the cgroup was made.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunDelay {
+    /// How many times a task was switched in after a wait.
+    pub count: u64,
+    /// Sum of the waits.
+    pub total: Duration,
+    /// Waits by length; bucket `i` counts waits below 2^(12+i) ns, the last one all longer ones.
+    pub histogram: Vec<u64>,
+}
+
+/// Memory figures read from one cgroup.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MemoryReading {
+    /// Charged to the cgroup and its descendants.
+    pub current: Bytes,
+    /// File pages on the inactive lists, in the subtree.
+    pub inactive_file: Bytes,
+    /// Swapped out.
+    pub swap: Option<Bytes>,
+    /// Anonymous memory.
+    pub anon: Option<Bytes>,
+    /// Page cache, shared memory included.
+    pub file: Option<Bytes>,
+    /// Shared memory and tmpfs.
+    pub shmem: Option<Bytes>,
+    /// Slab of the kernel.
+    pub slab: Option<Bytes>,
+    /// `max` of `memory.events`.
+    pub max_events: u64,
+    /// `oom_kill` of `memory.events`.
+    pub oom_kills: u64,
+}
+
+impl MemoryReading {
+    /// Usage less inactive file pages, as kubelet and cAdvisor count it.
+    #[must_use]
+    pub const fn working_set(&self) -> Bytes {
+        self.current.saturating_sub(self.inactive_file)
+    }
+}
+
+/// All that was read of one cgroup at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// CPU, where it could be read.
+    pub cpu: Option<CpuReading>,
+    /// Memory, where the controller is there.
+    pub memory: Option<MemoryReading>,
+}
+
+/// What is known of one cgroup.
+#[derive(Debug, Clone, Default)]
+pub struct CgroupUsage {
+    /// When the newest reading was taken, since boot.
+    pub at: Duration,
+    /// The newest reading.
+    pub reading: Reading,
+    /// CPU time used per time between the last two readings.
+    pub cpu_rate: Option<MilliCpu>,
+    /// The highest CPU rate seen.
+    pub cpu_peak: Option<MilliCpu>,
+    /// The highest memory usage seen.
+    pub memory_peak: Option<Bytes>,
+    /// Recent CPU rates, in thousandths of a CPU.
+    pub cpu_window: Window,
+    /// Recent working sets, in bytes.
+    pub memory_window: Window,
+}
+
+/// A reading came that is not newer than the last one of its cgroup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("reading of cgroup {} is {by:?} older than the last one", cgroup.0)]
+pub struct LateReading {
+    /// Whose reading.
+    pub cgroup: CgroupId,
+    /// How much older it is.
+    pub by: Duration,
+}
+
+/// Usage of all live cgroups.
+#[derive(Debug, Clone, Default)]
+pub struct UsageStore {
+    cgroups: BTreeMap<CgroupId, CgroupUsage>,
+}
+
+impl UsageStore {
+    /// Takes in a reading made at `at` (since boot).
+    ///
+    /// # Errors
+    /// [`LateReading`] when the cgroup has a reading of that moment or a later one; the store is unchanged.
+    pub fn record(&mut self, cgroup: CgroupId, at: Duration, reading: Reading) -> Result<(), LateReading> {
+        if let Some(known) = self.cgroups.get(&cgroup)
+            && at <= known.at
+        {
+            return Err(LateReading {
+                cgroup,
+                by: known.at - at,
+            });
+        }
+        let usage = self.cgroups.entry(cgroup).or_default();
+        usage.cpu_rate = rate(usage, at, &reading);
+        if let Some(rate) = usage.cpu_rate {
+            usage.cpu_window.push(rate.0);
+            usage.cpu_peak = usage.cpu_peak.max(Some(rate));
+        }
+        if let Some(memory) = &reading.memory {
+            usage.memory_window.push(memory.working_set().0);
+            usage.memory_peak = usage.memory_peak.max(Some(memory.current));
+        }
+        usage.at = at;
+        usage.reading = reading;
+        Ok(())
+    }
+
+    /// What is known of a cgroup.
+    #[must_use]
+    pub fn get(&self, cgroup: CgroupId) -> Option<&CgroupUsage> {
+        self.cgroups.get(&cgroup)
+    }
+
+    /// Forgets every cgroup that is not in `live`.
+    pub fn retain(&mut self, live: &BTreeSet<CgroupId>) {
+        self.cgroups.retain(|id, _| live.contains(id));
+    }
+
+    /// Forgets one cgroup and hands over what was known of it.
+    pub fn forget(&mut self, cgroup: CgroupId) -> Option<CgroupUsage> {
+        self.cgroups.remove(&cgroup)
+    }
+
+    /// How many cgroups are known.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.cgroups.len()
+    }
+
+    /// Whether none is known.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.cgroups.is_empty()
+    }
+}
+
+/// CPU time per time since the last reading. A total that went down belongs to another source: no rate.
+fn rate(known: &CgroupUsage, at: Duration, reading: &Reading) -> Option<MilliCpu> {
+    let before = known.reading.cpu.as_ref()?.total;
+    let used = reading.cpu.as_ref()?.total.checked_sub(before)?;
+    let elapsed = at.checked_sub(known.at).filter(|e| !e.is_zero())?;
+    u64::try_from(used.as_nanos() * 1000 / elapsed.as_nanos())
+        .ok()
+        .map(MilliCpu)
+}
