@@ -5,7 +5,7 @@
 //! history must not outlive it.
 //!
 //! **How.** The store is keyed by [`CgroupId`], which a cgroup made again does not share. Each entry keeps the
-//! newest [`Reading`], the CPU rate between the last two, peaks, and a ring of [`window::LENGTH`] samples for
+//! newest [`Reading`], the CPU rate between the last two, peaks, and a ring of samples for
 //! percentiles. [`UsageStore::retain`] drops what is no longer there, so the store is never larger than the set
 //! of live cgroups.
 //!

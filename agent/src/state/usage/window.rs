@@ -2,10 +2,10 @@
 //!
 //! # Properties
 //! - A percentile is one of the samples, and percentiles rise with their rank.
-//! - Only the newest [`LENGTH`] samples count.
+//! - Only the newest `LENGTH` samples count.
 
 /// How many samples are kept: two minutes at one a second.
-pub const LENGTH: usize = 120;
+pub(super) const LENGTH: usize = 120;
 
 /// Recent samples of one figure.
 #[derive(Debug, Clone, Default)]
