@@ -24,6 +24,7 @@ pub use pod::{Container, ContainerKind, EnvVar, Pod, ResourceList, Resources, Re
 pub use qos::QosClass;
 pub use quantity::{Quantity, QuantityError};
 pub use report::{
-    ContainerPhase, ContainerReport, CpuUsage, MemoryUsage, NodeReport, PodPhase, PodReport, ProbeReport,
+    ContainerPhase, ContainerReport, CpuUsage, MemoryUsage, NodeReport, OomRecord, PodPhase, PodReport,
+    ProbeReport,
 };
 pub use units::{Bytes, CpuPeriod, CpuQuota, CpuShares, CpuWeight, Limit, MilliCpu, OomScoreAdj};

@@ -164,6 +164,26 @@ pub struct ProbeReport {
     pub reason: Option<String>,
 }
 
+/// One process that the kernel's OOM killer took.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OomRecord {
+    /// When, since boot.
+    pub at: Duration,
+    /// The pod and container it belonged to; none when it was outside the agent's tree.
+    pub container: Option<(PodUid, Namespace, PodName, ContainerName)>,
+    /// The victim's process id.
+    pub pid: u32,
+    /// The victim's name, with anything unprintable replaced.
+    pub comm: String,
+    /// The process whose allocation hit the limit, when eBPF saw it.
+    pub trigger_pid: Option<u32>,
+    /// What the victim's cgroup used.
+    pub usage: Option<Bytes>,
+    /// The limit that was hit.
+    pub limit: Option<Limit<Bytes>>,
+}
+
 /// The node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -182,6 +202,8 @@ pub struct NodeReport {
     pub pods: Vec<PodReport>,
     /// Probes.
     pub probes: Vec<ProbeReport>,
+    /// The latest kills by the kernel's OOM killer, oldest first.
+    pub oom_kills: Vec<OomRecord>,
     /// Manifest errors that stand now, each with file, document, field and line.
     pub manifest_errors: Vec<String>,
 }
