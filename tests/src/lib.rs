@@ -1,1 +1,4 @@
-//! What the test targets of this crate share.
+//! What the programs and test targets of this crate share.
+
+pub mod agent;
+pub mod demo;
