@@ -1,30 +1,9 @@
 //! The steps from the tree as it is to the tree as it should be.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use crate::model::{CgroupId, CgroupPath, ControlFile, Controller, KnobValue};
-
-/// One cgroup as it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ActualCgroup {
-    /// Its identity.
-    pub id: CgroupId,
-    /// Controllers enabled for its children.
-    pub enabled: BTreeSet<Controller>,
-    /// Content of the interface files that the agent manages, as read.
-    pub values: BTreeMap<ControlFile, String>,
-    /// Whether it or a descendant has processes.
-    pub populated: bool,
-}
-
-/// The agent's whole tree as it is.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ActualTree {
-    /// Cgroups by place.
-    pub cgroups: BTreeMap<CgroupPath, ActualCgroup>,
-    /// Controllers that the root has and could enable for its children.
-    pub available: BTreeSet<Controller>,
-}
+pub use crate::model::{ActualCgroup, ActualTree};
+use crate::model::{CgroupPath, ControlFile, Controller, KnobValue};
 
 /// One step. Steps are carried out in order; each is safe on its own.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,6 +13,7 @@ mod pod;
 mod qos;
 mod quantity;
 mod report;
+mod tree;
 mod units;
 
 pub use cgroup_path::{CgroupPath, CgroupPathError};
@@ -27,4 +28,5 @@ pub use report::{
     ContainerPhase, ContainerReport, CpuUsage, MemoryUsage, NodeReport, OomRecord, PodPhase, PodReport,
     ProbeReport,
 };
+pub use tree::{ActualCgroup, ActualTree};
 pub use units::{Bytes, CpuPeriod, CpuQuota, CpuShares, CpuWeight, Limit, MilliCpu, OomScoreAdj};
