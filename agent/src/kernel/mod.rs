@@ -6,3 +6,4 @@
 
 pub mod cgroup_fs;
 pub mod process;
+pub mod readiness;
