@@ -1,4 +1,5 @@
 //! What the programs and test targets of this crate share.
 
 pub mod agent;
+pub mod bench;
 pub mod demo;
