@@ -64,8 +64,11 @@ pub struct Bench {
 /// What a benchmark gives.
 pub type Figures = Result<Vec<Figure>, Box<dyn std::error::Error>>;
 
+/// A group's name and its benchmark.
+type Group = (&'static str, fn(&Bench) -> Figures);
+
 /// The benchmarks by group.
-const GROUPS: [(&str, fn(&Bench) -> Figures); 1] = [("agent", agent::figures)];
+const GROUPS: [Group; 1] = [("agent", agent::figures)];
 
 /// The value at `percent` of `samples` (nearest rank); 0 without samples.
 #[must_use]
