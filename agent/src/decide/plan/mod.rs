@@ -5,7 +5,25 @@ use std::collections::BTreeSet;
 pub use crate::model::{ActualCgroup, ActualTree};
 use crate::model::{CgroupPath, ControlFile, Controller, KnobValue};
 
-/// One step. Steps are carried out in order; each is safe on its own.
+/// What a step is about, and so what must be undone together when one of its operations fails.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// The levels above the pods, and the agent's own cgroup.
+    Tree,
+    /// The pod whose cgroup this is, with its containers.
+    Pod(CgroupPath),
+}
+
+/// Operations that belong together. Steps are carried out in order, and so are the operations of each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// Whom it is about.
+    pub scope: Scope,
+    /// What to do; never empty.
+    pub ops: Vec<CgroupOp>,
+}
+
+/// One operation; each is safe on its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CgroupOp {
     /// Make the cgroup.
@@ -28,7 +46,7 @@ pub enum CgroupOp {
         file: ControlFile,
         /// The new value.
         value: KnobValue,
-        /// What stood there, to put back when a later step of the same pod fails; none for a new cgroup.
+        /// What stood there, to put back when a later operation of the step fails; none for a new cgroup.
         previous: Option<String>,
     },
     /// Kill what is left inside and remove the cgroup with everything below.
