@@ -1,7 +1,42 @@
 //! A cgroup v2 tree below one root.
+//!
+//! **Problem.** The agent writes limits of pods into a file system that other parties see and change: a cgroup may
+//! vanish between two calls, a controller may not be there, an older kernel may lack a file. **How.** One small
+//! trait, [`CgroupFs`], with three implementations:
+//!
+//! - [`RealCgroupFs`]: everything beneath one directory descriptor; symbolic links and `..` are refused by the kernel
+//!   itself (`openat2`), files are never created, a value is one write.
+//! - [`CgroupsRsFs`]: the same tree, with the cgroups-rs crate for what it does soundly. The agent runs on this one.
+//! - `FakeCgroupFs` (tests): the kernel's rules in memory.
+//!
+//! # Properties
+//! - All three pass one contract suite ([`contract`]): the fake in unit tests, the real ones in the VM.
+//! - A path is a [`CgroupPath`]: no call reaches outside the root.
+//! - Every refusal keeps operation, cgroup, file, value and error number.
 
-use std::io;
+mod cgroups_rs;
+mod delegation;
+mod error;
+mod kept;
+mod kill;
+mod real;
+
+#[cfg(any(test, feature = "testutils"))]
+pub mod contract;
+#[cfg(any(test, feature = "testutils"))]
+mod fake;
+
 use std::os::fd::OwnedFd;
+
+pub use cgroups_rs::CgroupsRsFs;
+pub use delegation::{
+    DelegatedRoot, MissingController, ParentPolicy, RootError, find_mount, move_self, set_up_root,
+};
+pub use error::{CgroupError, CgroupOperation, Fault};
+#[cfg(any(test, feature = "testutils"))]
+pub use fake::{FakeCgroupFs, FakeOp, Stubbornness};
+pub use kept::KeptFile;
+pub use real::RealCgroupFs;
 
 use crate::model::{CgroupId, CgroupPath, ControlFile};
 
@@ -16,7 +51,7 @@ pub trait CgroupFs {
     /// Removes an empty cgroup. Removing one that is gone is no error.
     ///
     /// # Errors
-    /// [`CgroupError::errno`] is `EBUSY` while it has processes or children.
+    /// [`Fault::Busy`] while it has processes or children.
     fn remove(&self, path: &CgroupPath) -> Result<(), CgroupError>;
 
     /// Names of the child cgroups, in the order of their bytes.
@@ -28,83 +63,31 @@ pub trait CgroupFs {
     /// The cgroup's identity.
     ///
     /// # Errors
-    /// The kernel's refusal; `ENOENT` when there is no such cgroup.
+    /// The kernel's refusal; [`Fault::Gone`] when there is no such cgroup.
     fn id(&self, path: &CgroupPath) -> Result<CgroupId, CgroupError>;
 
     /// The whole content of an interface file.
     ///
     /// # Errors
-    /// The kernel's refusal.
+    /// The kernel's refusal; [`Fault::NoSuchFile`] when the controller is not enabled there.
     fn read(&self, path: &CgroupPath, file: ControlFile) -> Result<String, CgroupError>;
 
     /// Writes `value` into an interface file in one write.
     ///
     /// # Errors
-    /// The kernel's refusal.
+    /// The kernel's refusal; [`Fault::NoSuchFile`] when the controller is not enabled there.
     fn write(&self, path: &CgroupPath, file: ControlFile, value: &str) -> Result<(), CgroupError>;
+
+    /// Sends SIGKILL to every process of the cgroup and of its descendants; they die later, or not at all while the
+    /// kernel holds them.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    fn kill(&self, path: &CgroupPath) -> Result<(), CgroupError>;
 
     /// The cgroup's directory, to start a process in it (`CLONE_INTO_CGROUP`).
     ///
     /// # Errors
     /// The kernel's refusal.
     fn open_dir(&self, path: &CgroupPath) -> Result<OwnedFd, CgroupError>;
-}
-
-/// What was being done when the kernel refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CgroupOperation {
-    /// Making a cgroup.
-    Create,
-    /// Removing a cgroup.
-    Remove,
-    /// Listing children.
-    List,
-    /// Opening the directory.
-    Open,
-    /// Reading an interface file.
-    Read,
-    /// Writing an interface file.
-    Write,
-}
-
-/// A refusal, with all that is needed to explain it.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot {}: {source}", self.what())]
-pub struct CgroupError {
-    /// What was being done.
-    pub operation: CgroupOperation,
-    /// To which cgroup.
-    pub path: CgroupPath,
-    /// To which of its files.
-    pub file: Option<ControlFile>,
-    /// The value being written.
-    pub value: Option<String>,
-    /// The kernel's answer.
-    pub source: io::Error,
-}
-
-impl CgroupError {
-    /// The error number, when the kernel gave one.
-    #[must_use]
-    pub fn errno(&self) -> Option<i32> {
-        self.source.raw_os_error()
-    }
-
-    fn what(&self) -> String {
-        let path = if self.path == CgroupPath::ROOT {
-            "the root".to_owned()
-        } else {
-            self.path.to_string()
-        };
-        match (self.operation, self.file, &self.value) {
-            (CgroupOperation::Create, ..) => format!("make the cgroup {path}"),
-            (CgroupOperation::Remove, ..) => format!("remove the cgroup {path}"),
-            (CgroupOperation::List, ..) => format!("list the cgroup {path}"),
-            (CgroupOperation::Write, Some(file), Some(value)) => {
-                format!("write {value:?} to {file} of {path}")
-            }
-            (_, Some(file), _) => format!("read {file} of {path}"),
-            (_, None, _) => format!("open the cgroup {path}"),
-        }
-    }
 }
