@@ -1,5 +1,6 @@
 //! Plimsoll, a node agent.
 
+pub mod config;
 pub mod decide;
 pub mod kernel;
 pub mod model;

@@ -1,0 +1,253 @@
+//! The agent's configuration: one YAML file, every field with a default.
+//!
+//! **Problem.** An operator must be able to trust that what the file says is what runs. **How.** Fields that mean
+//! the same as in kubelet's `KubeletConfiguration` have its names and defaults; the others are ours. A field that
+//! is unknown, of the wrong type or out of range stops the start with file, line and column, and nothing of the
+//! file is used. **Terms.** *Reserved*: kept for the system, taken off what pods may request. *Probe*: an eBPF
+//! program.
+//!
+//! # Properties
+//! - `config/plimsoll.yaml`, the commented default, reads as [`Config::default`] and names every field.
+//! - Printing a configuration and reading it gives the same configuration.
+
+mod load;
+mod values;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Bytes, Quantity};
+
+pub use load::{ConfigError, parse, schema};
+pub use values::{
+    AbsolutePath, ByteSize, CfsPeriod, CgroupRoot, MaxPods, NodeName, PodPidsLimit, ReconcilePeriod,
+    SocketPath, ThrottlingFactor, UsagePeriod,
+};
+
+/// The commented default, as shipped in `config/plimsoll.yaml`.
+pub const DEFAULT_FILE: &str = include_str!("../../../config/plimsoll.yaml");
+
+/// Everything that can be configured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Config {
+    /// The node's name, which static pods' UIDs are derived from. The host's name when absent.
+    pub node_name: Option<NodeName>,
+    /// Directory of pod manifests (YAML or JSON), watched for changes.
+    pub static_pod_path: AbsolutePath,
+    /// How many pods are accepted; further ones are refused.
+    pub max_pods: MaxPods,
+
+    /// How cgroups are named: `cgroupfs` (`burstable/pod<uid>`) or `systemd` (nested `.slice` names).
+    pub cgroup_driver: CgroupDriver,
+    /// The cgroup that holds everything the agent manages, below the cgroup file system's mount point. Made if
+    /// absent; nothing outside is touched.
+    pub cgroup_root: CgroupRoot,
+
+    /// Kept for the operating system: not given to pods.
+    pub system_reserved: Reserved,
+    /// Kept for node services (kubelet, container runtime): not given to pods.
+    pub kube_reserved: Reserved,
+    /// Which limits on the whole tree are enforced: `pods` puts capacity less the reserved amounts on the root,
+    /// `none` puts capacity.
+    pub enforce_node_allocatable: Vec<NodeAllocatable>,
+    /// The most tasks of one pod; -1 is no limit.
+    pub pod_pids_limit: PodPidsLimit,
+
+    /// Whether CPU limits are enforced by `cpu.max`.
+    #[serde(rename = "cpuCFSQuota")]
+    pub cpu_cfs_quota: bool,
+    /// Length of a CFS bandwidth period.
+    #[serde(rename = "cpuCFSQuotaPeriod")]
+    pub cpu_cfs_quota_period: CfsPeriod,
+
+    /// Whether memory requests are protected (`memory.min`, `memory.low`) and memory is throttled before its
+    /// limit (`memory.high`) where that is safe. Kubelet's feature gate `MemoryQoS`; here on by default.
+    #[serde(rename = "memoryQoS")]
+    pub memory_qos: bool,
+    /// Where between request and limit `memory.high` lies.
+    pub memory_throttling_factor: ThrottlingFactor,
+    /// How requests are protected: `TieredReservation` (hard for Guaranteed, best effort for Burstable) or
+    /// `None`. Kubelet's default is `None`.
+    pub memory_reservation_policy: MemoryReservationPolicy,
+    /// Swap.
+    pub memory_swap: MemorySwap,
+    /// Whether the kernel's OOM killer takes one process of a container instead of all.
+    #[serde(rename = "singleProcessOOMKill")]
+    pub single_process_oom_kill: bool,
+
+    /// Where containers' output goes.
+    pub log_dir: AbsolutePath,
+    /// How large a container's log file may grow.
+    pub container_log_max_size: ByteSize,
+    /// What the agent keeps across its own restarts.
+    pub state_dir: AbsolutePath,
+
+    /// Which eBPF probes to attach. Each is optional: what cannot be attached is reported and done without.
+    pub probes: ProbeSwitches,
+    /// How often the kernel's state is compared with what it should be.
+    pub reconcile_period: ReconcilePeriod,
+    /// How often usage is sampled.
+    pub usage_period: UsagePeriod,
+    /// How the agent protects itself.
+    pub agent: AgentProtection,
+
+    /// Address of `/metrics`, `/healthz` and `/readyz`; `null` serves none.
+    pub metrics_bind_address: Option<SocketAddr>,
+    /// Unix socket (mode 0600) that `plimsoll status` asks.
+    pub admin_socket: SocketPath,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            node_name: None,
+            static_pod_path: AbsolutePath::fixed("/etc/plimsoll/manifests"),
+            max_pods: MaxPods::default(),
+            cgroup_driver: CgroupDriver::default(),
+            cgroup_root: CgroupRoot::default(),
+            system_reserved: Reserved::default(),
+            kube_reserved: Reserved::default(),
+            enforce_node_allocatable: vec![NodeAllocatable::Pods],
+            pod_pids_limit: PodPidsLimit::default(),
+            cpu_cfs_quota: true,
+            cpu_cfs_quota_period: CfsPeriod::default(),
+            memory_qos: true,
+            memory_throttling_factor: ThrottlingFactor::default(),
+            memory_reservation_policy: MemoryReservationPolicy::default(),
+            memory_swap: MemorySwap::default(),
+            single_process_oom_kill: false,
+            log_dir: AbsolutePath::fixed("/var/log/plimsoll/pods"),
+            container_log_max_size: ByteSize(Bytes::mib(10)),
+            state_dir: AbsolutePath::fixed("/var/lib/plimsoll"),
+            probes: ProbeSwitches::default(),
+            reconcile_period: ReconcilePeriod::default(),
+            usage_period: UsagePeriod::default(),
+            agent: AgentProtection::default(),
+            metrics_bind_address: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 1876))),
+            admin_socket: SocketPath::fixed("/run/plimsoll/plimsoll.sock"),
+        }
+    }
+}
+
+/// How cgroups are named.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CgroupDriver {
+    /// Plain names, joined.
+    #[default]
+    Cgroupfs,
+    /// Names of systemd slices.
+    Systemd,
+}
+
+/// What is kept from pods, as quantities.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Reserved {
+    /// CPU: `500m`, `2`.
+    #[serde(deserialize_with = "load::amount")]
+    #[schemars(with = "String")]
+    pub cpu: Quantity,
+    /// Memory: `512Mi`.
+    #[serde(deserialize_with = "load::amount")]
+    #[schemars(with = "String")]
+    pub memory: Quantity,
+    /// Process ids: `1000`.
+    #[serde(deserialize_with = "load::amount")]
+    #[schemars(with = "String")]
+    pub pid: Quantity,
+}
+
+/// A level at which node allocatable is enforced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum NodeAllocatable {
+    /// The root of all pods.
+    Pods,
+    /// Nowhere; must stand alone.
+    None,
+}
+
+/// How memory requests are protected.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum MemoryReservationPolicy {
+    /// Not at all.
+    None,
+    /// `memory.min` for Guaranteed pods, `memory.low` for Burstable ones.
+    #[default]
+    TieredReservation,
+}
+
+/// Swap.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct MemorySwap {
+    /// Who may swap: `NoSwap`, or `LimitedSwap` for Burstable pods in proportion to their memory request.
+    pub swap_behavior: SwapBehavior,
+}
+
+/// Who may swap.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum SwapBehavior {
+    /// No pod.
+    #[default]
+    NoSwap,
+    /// Burstable pods, in proportion to their memory request.
+    LimitedSwap,
+}
+
+/// Which eBPF probes to attach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ProbeSwitches {
+    /// CPU time and run-queue delay of each cgroup, at every context switch.
+    pub cpu: bool,
+    /// One walk over all cgroups' memory and CPU figures.
+    pub usage: bool,
+    /// Time in direct reclaim and in `memory.high` throttling.
+    pub stalls: bool,
+    /// Victims of the OOM killer.
+    pub oom: bool,
+    /// Processes started and ended.
+    pub processes: bool,
+    /// Cgroups made and removed.
+    pub cgroups: bool,
+}
+
+impl Default for ProbeSwitches {
+    fn default() -> Self {
+        Self {
+            cpu: true,
+            usage: true,
+            stalls: true,
+            oom: true,
+            processes: true,
+            cgroups: true,
+        }
+    }
+}
+
+/// How the agent protects itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct AgentProtection {
+    /// Whether the agent moves into a cgroup of its own below `cgroupRoot` and sets its `oom_score_adj` to -999.
+    pub own_cgroup: bool,
+    /// `memory.min` of that cgroup.
+    pub memory_min: ByteSize,
+}
+
+impl Default for AgentProtection {
+    fn default() -> Self {
+        Self {
+            own_cgroup: true,
+            memory_min: ByteSize(Bytes::mib(32)),
+        }
+    }
+}
