@@ -21,7 +21,7 @@ macro_rules! written_as {
         impl TryFrom<$raw> for $name {
             type Error = String;
             fn try_from(raw: $raw) -> Result<Self, String> {
-                Self::new(raw)
+                Self::new(&raw)
             }
         }
 
@@ -46,7 +46,7 @@ impl Default for CgroupRoot {
 }
 
 impl CgroupRoot {
-    fn new(raw: String) -> Result<Self, String> {
+    fn new(raw: &str) -> Result<Self, String> {
         let path =
             CgroupPath::parse(raw.trim_matches('/')).map_err(|error| format!("cgroupRoot: {error}"))?;
         if path == CgroupPath::ROOT {
@@ -78,10 +78,10 @@ written_as!(String, CgroupRoot);
 pub struct NodeName(String);
 
 impl NodeName {
-    fn new(raw: String) -> Result<Self, String> {
+    fn new(raw: &str) -> Result<Self, String> {
         // A node's name follows the same rule as a pod's.
-        PodName::parse(&raw).map_err(|error| format!("nodeName {raw:?} {error}"))?;
-        Ok(Self(raw))
+        PodName::parse(raw).map_err(|error| format!("nodeName {raw:?} {error}"))?;
+        Ok(Self(raw.to_owned()))
     }
 
     fn raw(self) -> String {
@@ -104,14 +104,14 @@ written_as!(String, NodeName);
 pub struct AbsolutePath(PathBuf);
 
 impl AbsolutePath {
-    fn new(raw: PathBuf) -> Result<Self, String> {
+    fn new(raw: &Path) -> Result<Self, String> {
         let plain = raw
             .components()
             .all(|c| matches!(c, Component::RootDir | Component::Normal(_)));
         if !raw.is_absolute() || !plain || raw.as_os_str().as_encoded_bytes().contains(&0) {
             return Err(format!("{raw:?} must be an absolute path without `..`"));
         }
-        Ok(Self(raw))
+        Ok(Self(raw.to_owned()))
     }
 
     fn raw(self) -> PathBuf {
@@ -143,7 +143,7 @@ impl SocketPath {
     /// The kernel's `sun_path` has 108 bytes, one of them for the NUL at the end.
     const LONGEST: usize = 107;
 
-    fn new(raw: PathBuf) -> Result<Self, String> {
+    fn new(raw: &Path) -> Result<Self, String> {
         if raw.as_os_str().len() > Self::LONGEST {
             return Err(format!(
                 "adminSocket has {} bytes, the kernel allows {}: choose a shorter path",
@@ -179,8 +179,8 @@ impl std::ops::Deref for SocketPath {
 pub struct ByteSize(pub Bytes);
 
 impl ByteSize {
-    fn new(raw: String) -> Result<Self, String> {
-        let quantity = Quantity::parse(&raw).map_err(|error| error.to_string())?;
+    fn new(raw: &str) -> Result<Self, String> {
+        let quantity = Quantity::parse(raw).map_err(|error| error.to_string())?;
         u64::try_from(quantity.value())
             .map(|bytes| Self(Bytes(bytes)))
             .map_err(|_| format!("{raw:?} must not be negative"))
@@ -249,8 +249,8 @@ macro_rules! bounded_duration {
         pub struct $name(Duration);
 
         impl $name {
-            fn new(raw: String) -> Result<Self, String> {
-                let duration = parse_duration(&raw)?;
+            fn new(raw: &str) -> Result<Self, String> {
+                let duration = parse_duration(raw)?;
                 let range = Duration::from_millis($from)..=Duration::from_millis($to);
                 if !range.contains(&duration) {
                     return Err(format!(
@@ -310,7 +310,7 @@ impl CfsPeriod {
 pub struct ThrottlingFactor(f64);
 
 impl ThrottlingFactor {
-    fn new(raw: f64) -> Result<Self, String> {
+    fn new(&raw: &f64) -> Result<Self, String> {
         if raw > 0.0 && raw <= 1.0 {
             return Ok(Self(raw));
         }
@@ -345,7 +345,7 @@ written_as!(f64, ThrottlingFactor);
 pub struct PodPidsLimit(Option<u64>);
 
 impl PodPidsLimit {
-    fn new(raw: i64) -> Result<Self, String> {
+    fn new(&raw: &i64) -> Result<Self, String> {
         match u64::try_from(raw) {
             Ok(limit) if limit > 0 => Ok(Self(Some(limit))),
             Err(_) if raw == -1 => Ok(Self(None)),
@@ -376,7 +376,7 @@ written_as!(i64, PodPidsLimit);
 pub struct MaxPods(u32);
 
 impl MaxPods {
-    fn new(raw: u32) -> Result<Self, String> {
+    fn new(&raw: &u32) -> Result<Self, String> {
         if (1..=10_000).contains(&raw) {
             return Ok(Self(raw));
         }
@@ -427,12 +427,12 @@ mod tests {
         #[test]
         fn a_size_is_read_as_it_was_printed(mib in 0_u64..1 << 20) {
             let size = ByteSize(Bytes::mib(mib));
-            prop_assert_eq!(ByteSize::new(size.raw()), Ok(size));
+            prop_assert_eq!(ByteSize::new(&size.raw()), Ok(size));
         }
 
         #[test]
         fn a_path_is_absolute_and_has_no_way_up(text in "[a-z./]{0,12}") {
-            if let Ok(path) = AbsolutePath::new(PathBuf::from(text)) {
+            if let Ok(path) = AbsolutePath::new(Path::new(&text)) {
                 prop_assert!(path.is_absolute());
                 prop_assert!(path.components().all(|c| c != Component::ParentDir));
             }

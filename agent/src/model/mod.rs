@@ -25,8 +25,8 @@ pub use pod::{Container, ContainerKind, EnvVar, Pod, ResourceList, Resources, Re
 pub use qos::QosClass;
 pub use quantity::{Quantity, QuantityError};
 pub use report::{
-    ContainerPhase, ContainerReport, CpuUsage, MemoryUsage, NodeReport, OomRecord, PodPhase, PodReport,
-    ProbeReport,
+    AgentCost, CgroupLimits, CgroupReport, ContainerPhase, ContainerReport, CpuUsage, MemoryUsage,
+    NodeReport, PodPhase, PodReport, PressureTotals, ProbeReport,
 };
 pub use tree::{ActualCgroup, ActualTree};
 pub use units::{Bytes, CpuPeriod, CpuQuota, CpuShares, CpuWeight, Limit, MilliCpu, OomScoreAdj};

@@ -65,6 +65,14 @@ pub struct CpuUsage {
     pub run_delay_histogram: Option<Vec<u64>>,
     /// Time held back by `cpu.max`.
     pub throttled: Option<Duration>,
+    /// The part of `total` spent in user mode.
+    pub user: Option<Duration>,
+    /// The part of `total` spent in the kernel.
+    pub system: Option<Duration>,
+    /// Bandwidth periods in which a task was runnable.
+    pub periods: Option<u64>,
+    /// Bandwidth periods in which the quota was used up.
+    pub throttled_periods: Option<u64>,
 }
 
 /// Memory figures of one cgroup.
@@ -87,10 +95,82 @@ pub struct MemoryUsage {
     pub shmem: Option<Bytes>,
     /// Kernel's slab memory.
     pub slab: Option<Bytes>,
+    /// File pages mapped by a process.
+    pub mapped_file: Option<Bytes>,
+    /// Page faults.
+    pub page_faults: Option<u64>,
+    /// Page faults that waited for a disk.
+    pub major_page_faults: Option<u64>,
+    /// Times the throttle limit was exceeded (`memory.events` high).
+    pub high_events: u64,
+    /// Time spent reclaiming directly and waiting at `memory.high`; only eBPF tells.
+    pub stalled: Option<Duration>,
     /// Times the hard limit was hit (`memory.events` max).
     pub max_events: u64,
     /// Processes killed by the OOM killer (`memory.events` oom_kill).
     pub oom_kills: u64,
+}
+
+/// Time in which tasks of one cgroup waited for a resource, from `*.pressure`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PressureTotals {
+    /// CPU: some task waited.
+    pub cpu_some: Duration,
+    /// CPU: all tasks waited.
+    pub cpu_full: Duration,
+    /// Memory: some task waited.
+    pub memory_some: Duration,
+    /// Memory: all tasks waited.
+    pub memory_full: Duration,
+    /// IO: some task waited.
+    pub io_some: Duration,
+    /// IO: all tasks waited.
+    pub io_full: Duration,
+}
+
+/// Limits, weights and protections of one cgroup as last read from the kernel; none where the file is missing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CgroupLimits {
+    /// `cpu.weight`.
+    pub cpu_weight: Option<CpuWeight>,
+    /// `cpu.max`.
+    pub cpu_max: Option<(Limit<CpuQuota>, CpuPeriod)>,
+    /// `memory.min`.
+    pub memory_min: Option<Limit<Bytes>>,
+    /// `memory.low`.
+    pub memory_low: Option<Limit<Bytes>>,
+    /// `memory.high`.
+    pub memory_high: Option<Limit<Bytes>>,
+    /// `memory.max`.
+    pub memory_max: Option<Limit<Bytes>>,
+    /// `memory.swap.max`.
+    pub swap_max: Option<Limit<Bytes>>,
+    /// `pids.max`.
+    pub pids_max: Option<Limit<u64>>,
+}
+
+/// What one cgroup uses and may use.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CgroupReport {
+    /// Below the agent's root.
+    pub path: CgroupPath,
+    /// Its identity while it exists.
+    pub id: Option<CgroupId>,
+    /// When the figures were taken, as time since the Unix epoch.
+    pub sampled_at: Option<Duration>,
+    /// Limits in force.
+    pub limits: CgroupLimits,
+    /// CPU figures.
+    pub cpu: Option<CpuUsage>,
+    /// Memory figures.
+    pub memory: Option<MemoryUsage>,
+    /// Tasks (`pids.current`).
+    pub tasks: Option<u64>,
+    /// Waiting times.
+    pub pressure: Option<PressureTotals>,
 }
 
 /// One container.
@@ -103,22 +183,14 @@ pub struct ContainerReport {
     pub phase: ContainerPhase,
     /// Times it was started again.
     pub restarts: u32,
-    /// Its cgroup, below the agent's root.
-    pub cgroup: CgroupPath,
-    /// The cgroup's identity while it exists.
-    pub cgroup_id: Option<CgroupId>,
+    /// The image that the manifest names; unused while containers are host processes.
+    pub image: Option<String>,
+    /// When it was last started, as time since the Unix epoch.
+    pub started_at: Option<Duration>,
     /// `oom_score_adj` of its processes.
     pub oom_score_adj: OomScoreAdj,
-    /// `cpu.weight`.
-    pub cpu_weight: Option<CpuWeight>,
-    /// `cpu.max`.
-    pub cpu_max: Option<(Limit<CpuQuota>, CpuPeriod)>,
-    /// `memory.max`.
-    pub memory_max: Option<Limit<Bytes>>,
-    /// CPU figures.
-    pub cpu: Option<CpuUsage>,
-    /// Memory figures.
-    pub memory: Option<MemoryUsage>,
+    /// Its cgroup.
+    pub cgroup: CgroupReport,
     /// Where its output goes.
     pub log_path: Option<String>,
 }
@@ -141,14 +213,8 @@ pub struct PodReport {
     pub reason: Option<String>,
     /// The reason with its numbers.
     pub message: Option<String>,
-    /// Its cgroup, below the agent's root.
-    pub cgroup: CgroupPath,
-    /// The cgroup's identity while it exists.
-    pub cgroup_id: Option<CgroupId>,
-    /// CPU figures of the whole pod.
-    pub cpu: Option<CpuUsage>,
-    /// Memory figures of the whole pod.
-    pub memory: Option<MemoryUsage>,
+    /// Its cgroup, with the figures of the whole pod.
+    pub cgroup: CgroupReport,
     /// Containers, init containers first.
     pub containers: Vec<ContainerReport>,
 }
@@ -184,8 +250,26 @@ pub struct OomRecord {
     pub limit: Option<Limit<Bytes>>,
 }
 
+/// What the agent itself costs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentCost {
+    /// When it was started, as time since the Unix epoch.
+    pub started_at: Duration,
+    /// CPU time used.
+    pub cpu: Duration,
+    /// Memory resident.
+    pub resident: Bytes,
+    /// Address space.
+    pub virtual_size: Bytes,
+    /// File descriptors open.
+    pub open_fds: u64,
+    /// File descriptors allowed.
+    pub max_fds: u64,
+}
+
 /// The node.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeReport {
     /// The agent's version.
@@ -198,6 +282,8 @@ pub struct NodeReport {
     pub allocatable_cpu: MilliCpu,
     /// Memory that pods may request.
     pub allocatable_memory: Bytes,
+    /// What the agent itself costs.
+    pub agent: AgentCost,
     /// Pods, by namespace and name.
     pub pods: Vec<PodReport>,
     /// Probes.
