@@ -5,5 +5,8 @@
 //! contract suite.
 
 pub mod cgroup_fs;
+pub mod clock;
 pub mod process;
 pub mod readiness;
+pub mod state_dir;
+pub mod sys;

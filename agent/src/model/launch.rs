@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 use super::units::{Bytes, OomScoreAdj};
 
 /// All that is needed to start a container's first process. Everything is expanded and checked already.
@@ -26,7 +28,7 @@ pub struct LaunchSpec {
 }
 
 /// What happened to a process that ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ExitStatus {
     /// It ended with this code.
     Code(i32),

@@ -13,6 +13,7 @@ mod pod;
 mod qos;
 mod quantity;
 mod report;
+mod time;
 mod tree;
 mod units;
 
@@ -28,5 +29,6 @@ pub use report::{
     AgentCost, CgroupLimits, CgroupReport, ContainerPhase, ContainerReport, CpuUsage, MemoryUsage,
     NodeReport, PodPhase, PodReport, PressureTotals, ProbeReport,
 };
+pub use time::BootTime;
 pub use tree::{ActualCgroup, ActualTree};
 pub use units::{Bytes, CpuPeriod, CpuQuota, CpuShares, CpuWeight, Limit, MilliCpu, OomScoreAdj};
