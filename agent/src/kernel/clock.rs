@@ -69,7 +69,10 @@ mod tests {
         let stat = procfs::process::Process::myself().unwrap().stat().unwrap();
         let started = Duration::from_millis(stat.starttime * 1000 / procfs::ticks_per_second());
         let now = RealClock.now();
-        assert!(now.0 >= started, "this process started in the future: {started:?} > {now}");
+        assert!(
+            now.0 >= started,
+            "this process started in the future: {started:?} > {now}"
+        );
         assert!(RealClock.now() >= now && RealClock.wall() > Duration::from_secs(1_700_000_000));
     }
 

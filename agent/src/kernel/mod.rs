@@ -8,5 +8,3 @@ pub mod cgroup_fs;
 pub mod clock;
 pub mod process;
 pub mod readiness;
-pub mod state_dir;
-pub mod sys;

@@ -38,8 +38,8 @@ fn placed(stage: &mut Stage) -> Claim {
         })?;
         let container = container(pod)?;
         for (what, cgroup) in [
-            (format!("pod {name}"), &pod.cgroup),
-            (container.name.to_string(), &container.cgroup),
+            (format!("pod {name}"), &pod.cgroup.path),
+            (container.name.to_string(), &container.cgroup.path),
         ] {
             let read =
                 |file: &str| cgroup_file(stage, &cgroup.to_string(), file).unwrap_or_else(|e| e.to_string());
@@ -55,7 +55,7 @@ fn placed(stage: &mut Stage) -> Claim {
         }
         let identity = process(container)?;
         let home = fs::read_to_string(format!("/proc/{}/cgroup", identity.pid))?;
-        claim(home.contains(&container.cgroup.to_string()), || {
+        claim(home.contains(&container.cgroup.path.to_string()), || {
             format!("{name}'s process is in {home}")
         })?;
         let adj = fs::read_to_string(format!("/proc/{}/oom_score_adj", identity.pid))?;
@@ -76,7 +76,7 @@ fn placed(stage: &mut Stage) -> Claim {
         &rows,
     );
     let burner = pod(&report, "burner")?;
-    let quota = cgroup_file(stage, &burner.cgroup.to_string(), "cpu.max")?;
+    let quota = cgroup_file(stage, &burner.cgroup.path.to_string(), "cpu.max")?;
     claim(quota == "30000 100000", || {
         format!("a limit of 300m is cpu.max {quota:?}")
     })?;
@@ -105,10 +105,10 @@ fn watched(stage: &mut Stage) -> Claim {
         let report = stage.agent.status()?;
         let after = cpu_from_file(stage, &report, name)?;
         let pod = pod(&report, name)?;
-        let (Some(cpu), Some(memory)) = (&pod.cpu, &pod.memory) else {
+        let (Some(cpu), Some(memory)) = (&pod.cgroup.cpu, &pod.cgroup.memory) else {
             return Err(format!("{name} has no figures").into());
         };
-        let current = cgroup_file(stage, &pod.cgroup.to_string(), "memory.current")?;
+        let current = cgroup_file(stage, &pod.cgroup.path.to_string(), "memory.current")?;
         rows.push([
             name.to_owned(),
             cpu.rate.map_or_else(|| "-".to_owned(), |r| format!("{}m", r.0)),
@@ -146,12 +146,12 @@ fn watched(stage: &mut Stage) -> Claim {
         &rows,
     );
     let burner = pod(&stage.agent.status()?, "burner")?.clone();
-    let total = burner.cpu.map(|c| c.total).unwrap_or_default();
+    let total = burner.cgroup.cpu.map(|c| c.total).unwrap_or_default();
     claim(total > Duration::from_millis(500), || {
         format!("the burner used only {total:?}")
     })?;
     let cache = pod(&stage.agent.status()?, "cache")?.clone();
-    let held = cache.memory.map(|m| m.current.0).unwrap_or_default();
+    let held = cache.cgroup.memory.map(|m| m.current.0).unwrap_or_default();
     claim(held > 30_000_000, || format!("the cache holds only {held} bytes"))
 }
 
@@ -339,7 +339,7 @@ fn cgroup_file(stage: &Stage, cgroup: &str, file: &str) -> io::Result<String> {
 }
 
 fn cpu_from_file(stage: &Stage, report: &NodeReport, name: &str) -> Claim<Duration> {
-    let text = cgroup_file(stage, &pod(report, name)?.cgroup.to_string(), "cpu.stat")?;
+    let text = cgroup_file(stage, &pod(report, name)?.cgroup.path.to_string(), "cpu.stat")?;
     let usec = text
         .lines()
         .find_map(|l| l.strip_prefix("usage_usec "))

@@ -38,7 +38,7 @@ use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
 use super::real::parent_and_name;
-use super::{CgroupError, CgroupFs, CgroupOperation, Fault, RealCgroupFs, kill};
+use super::{CgroupError, CgroupFs, CgroupOperation, RealCgroupFs, kill};
 use crate::model::{CgroupId, CgroupPath, ControlFile};
 
 /// The kernel's cgroup v2 file system below one directory, by cgroups-rs where that is sound.
