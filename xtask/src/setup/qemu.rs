@@ -1,0 +1,78 @@
+//! QEMU, and the busybox that fills the virtual machine.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use super::apt::{self, Apt};
+use super::{Done, Need, Step};
+use crate::{exec, paths};
+
+pub(crate) const PROGRAM: &str = "qemu-system-x86_64";
+const PACKAGE: &str = "qemu-system-x86";
+
+pub(crate) fn busybox() -> PathBuf {
+    paths::lab().join("busybox/busybox")
+}
+
+pub(super) fn step() -> Step {
+    Step {
+        need: Need::Vm,
+        name: "QEMU".to_owned(),
+        why: "boots the lab's kernels; installed as a system package",
+        found: Box::new(|| Ok(exec::on_path(PROGRAM).then(|| Done::Already(PROGRAM.to_owned())))),
+        fetch: Box::new(install),
+    }
+}
+
+fn install() -> Result<Done> {
+    if !exec::is_root() || !exec::on_path("apt-get") {
+        bail!(
+            "{PROGRAM} is missing; install it with your package manager (Debian: apt-get install {PACKAGE})"
+        );
+    }
+    let get = |arguments: &[&str]| {
+        let mut apt_get = Command::new("apt-get");
+        apt_get.args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
+        exec::output(&mut apt_get)
+    };
+    let install = ["install", "--yes", "--no-install-recommends", PACKAGE];
+    if get(&install).is_err() {
+        // Most often the package lists are too old to be of use.
+        get(&["update"])?;
+        get(&install)?;
+    }
+    Ok(Done::Now(format!("apt-get installed {PACKAGE}")))
+}
+
+pub(super) fn busybox_step() -> Step {
+    Step {
+        need: Need::Vm,
+        name: "busybox".to_owned(),
+        why: "the shell and tools inside the virtual machine, one static program",
+        found: Box::new(|| {
+            Ok(busybox()
+                .is_file()
+                .then(|| Done::Already(busybox().display().to_string())))
+        }),
+        fetch: Box::new(fetch_busybox),
+    }
+}
+
+fn fetch_busybox() -> Result<Done> {
+    let apt = Apt::open()?;
+    let package = apt::newest(apt.candidates("busybox-static", |name| name == "busybox-static")?)
+        .context("the mirror has no busybox-static")?;
+    let unpacked = paths::lab().join("busybox/unpacked");
+    apt.unpack(&package, &["*/busybox"], &unpacked)?;
+    // In /bin before Debian 13, in /usr/bin since.
+    let places = ["bin/busybox", "usr/bin/busybox"].map(|place| unpacked.join(place));
+    let program = places
+        .iter()
+        .find(|path| path.is_file())
+        .context("busybox-static holds no busybox")?;
+    std::fs::rename(program, busybox())?;
+    std::fs::remove_dir_all(&unpacked)?;
+    Ok(Done::Now(format!("{} unpacked", package.version)))
+}

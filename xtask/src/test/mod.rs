@@ -1,0 +1,145 @@
+//! `cargo xtask test`: every test, where each can run, and one summary.
+//!
+//! 1. Unit, property, scenario and conformance tests on this machine, unprivileged.
+//! 2. The `native` tests, which load eBPF programs into this machine's kernel, when root.
+//! 3. The `kernel` tests in a virtual machine on each kernel of the lab.
+//!
+//! The targets `native` and `kernel` mark their tests `#[ignore]`, so that plain `cargo test` compiles and does not
+//! run them; this command includes them.
+
+pub(crate) mod libtest;
+pub(crate) mod summary;
+
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use anyhow::Result;
+
+use self::libtest::Reader;
+use self::summary::{End, Summary};
+use crate::setup::kernels;
+use crate::vm::{self, Stream, VmSpec};
+use crate::{build_ebpf, cargo, exec};
+
+pub(crate) const TESTS: &str = "plimsoll-tests";
+/// Test targets that need privileges or a machine of their own.
+const APART: [&str; 2] = ["native", "kernel"];
+
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Only the kernels of this series; repeatable
+    #[arg(long = "kernel", value_name = "SERIES", value_parser = kernels::KERNELS)]
+    kernels: Vec<String>,
+    /// Leave out the tests that run on this machine
+    #[arg(long)]
+    no_host: bool,
+    /// Leave out the virtual machines
+    #[arg(long)]
+    no_vm: bool,
+    /// Only kernel and native tests with this in their name
+    #[arg(long)]
+    filter: Option<String>,
+    /// Seconds until a virtual machine is given up
+    #[arg(long, default_value_t = 1200, value_name = "SECONDS")]
+    timeout: u64,
+}
+
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    let mut summary = Summary::default();
+    summary.step("eBPF programs", || {
+        let objects = build_ebpf::build()?;
+        Ok(End::Done(format!("{} objects", objects.len())))
+    });
+    if !options.no_host {
+        summary.step("tests on this machine", host);
+        summary.step("documentation examples", doc);
+        summary.step("eBPF tests on this machine's kernel", || native(options));
+    }
+    if !options.no_vm {
+        for series in kernels::KERNELS {
+            if options.kernels.is_empty() || options.kernels.iter().any(|wanted| wanted == series) {
+                summary.step(&format!("kernel tests on {series}"), || in_vm(series, options));
+            }
+        }
+    }
+    Ok(summary.close())
+}
+
+/// Runs `cargo test` with `arguments`, its output passed on and counted.
+pub(crate) fn cargo_test(configure: impl FnOnce(&mut Command)) -> Result<End> {
+    let mut test = cargo::command();
+    test.args(["test", "--no-fail-fast"]);
+    configure(&mut test);
+    let mut reader = Reader::default();
+    let status = exec::tee(&mut test, |line| reader.line(line))?;
+    Ok(End::of(&reader, status.success()))
+}
+
+/// Every target whose tests need nothing. They are named one by one, because `--tests` would take those apart along
+/// and `--bins` the eBPF programs, which exist for another target only.
+fn host() -> Result<End> {
+    let targets = cargo::targets()?;
+    cargo_test(|test| {
+        test.args(["--workspace", "--lib"]);
+        for target in targets.iter().filter(|target| target.test) {
+            match target.kind.as_str() {
+                "bin" => _ = test.args(["--bin", &target.name]),
+                "test" if !APART.contains(&target.name.as_str()) => _ = test.args(["--test", &target.name]),
+                _ => {}
+            }
+        }
+    })
+}
+
+fn doc() -> Result<End> {
+    cargo_test(|test| _ = test.args(["--workspace", "--doc"]))
+}
+
+fn native(options: &Options) -> Result<End> {
+    if !cargo::has(TESTS, "test", "native")? {
+        return Ok(End::Skipped("the tests have no target `native`".to_owned()));
+    }
+    if !exec::is_root() {
+        return Ok(End::Skipped("loading eBPF programs needs root".to_owned()));
+    }
+    cargo_test(|test| {
+        test.args(["--package", TESTS, "--test", "native", "--"])
+            .args(harness_arguments(options));
+    })
+}
+
+/// One test at a time, for they share one kernel; the ignored ones are meant.
+fn harness_arguments(options: &Options) -> Vec<String> {
+    let mut arguments = vec!["--include-ignored".to_owned(), "--test-threads=1".to_owned()];
+    arguments.extend(options.filter.clone());
+    arguments
+}
+
+fn in_vm(series: &str, options: &Options) -> Result<End> {
+    if !cargo::has(TESTS, "test", "kernel")? {
+        return Ok(End::Skipped("the tests have no target `kernel`".to_owned()));
+    }
+    crate::setup::ensure(&[crate::setup::Need::Vm])?;
+    if let Err(why) = kernels::image(series) {
+        return Ok(End::Skipped(why));
+    }
+    let mut command = vec!["/tests/kernel".to_owned()];
+    command.extend(harness_arguments(options));
+    let mut spec = VmSpec::new(series, command);
+    spec.files = vec![vm::cli::plimsoll(false)?, vm::cli::test_program("kernel")?];
+    spec.memory_mib = 2048;
+    spec.swap_mib = 256;
+    spec.disk_mib = 256;
+    spec.timeout = Duration::from_secs(options.timeout);
+    let mut reader = Reader::default();
+    let outcome = vm::run(&spec, &mut |stream, bytes| {
+        if stream == Stream::Output {
+            reader.bytes(bytes);
+        }
+        vm::pass_on(stream, bytes);
+    })?;
+    for complaint in &outcome.complaints {
+        println!("kernel {series}: {complaint}");
+    }
+    Ok(End::of(&reader, outcome.status == 0))
+}

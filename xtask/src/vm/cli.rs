@@ -1,0 +1,134 @@
+//! `cargo xtask vm`: the lab from the command line.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use super::{GuestFile, VmSpec};
+use crate::setup::kernels::KERNELS;
+use crate::{build_ebpf, cargo};
+
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Kernel series
+    #[arg(long, default_value = "6.12", value_parser = KERNELS)]
+    kernel: String,
+    #[arg(long, default_value_t = 2)]
+    cpus: u32,
+    /// NUMA nodes, among which CPUs and memory are split evenly
+    #[arg(long, default_value_t = 1, value_name = "NODES")]
+    numa: u32,
+    /// Memory in MiB
+    #[arg(long, default_value_t = 1024, value_name = "MIB")]
+    memory: u64,
+    /// Swap space in MiB
+    #[arg(long, default_value_t = 0, value_name = "MIB")]
+    swap: u64,
+    /// Size in MiB of a disk with an empty ext4, mounted at /disk
+    #[arg(long, default_value_t = 0, value_name = "MIB")]
+    disk: u64,
+    /// Seconds until the machine is given up
+    #[arg(long, default_value_t = 300, value_name = "SECONDS")]
+    timeout: u64,
+    /// Hardware virtualisation instead of emulation
+    #[arg(long)]
+    kvm: bool,
+    /// Put a file of this host into the machine; repeatable
+    #[arg(long = "file", value_name = "HOST:GUEST", value_parser = parse_file)]
+    files: Vec<GuestFile>,
+    /// Set a variable of the command's environment; repeatable
+    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = parse_variable)]
+    environment: Vec<(String, String)>,
+    /// Add a word to the kernel's command line; repeatable
+    #[arg(long = "append", value_name = "WORD")]
+    kernel_arguments: Vec<String>,
+    /// Build and add the tests as /tests/NAME; `kernel` if no name follows
+    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "kernel")]
+    with_tests: Vec<String>,
+    /// Take the release build of `plimsoll` instead of the development build
+    #[arg(long)]
+    release: bool,
+    /// Do without `plimsoll`, and without building it
+    #[arg(long)]
+    bare: bool,
+    /// The command and its arguments
+    #[arg(last = true, required = true)]
+    command: Vec<String>,
+}
+
+fn parse_file(text: &str) -> Result<GuestFile> {
+    let (host, guest) = text.rsplit_once(':').context("not HOST:GUEST")?;
+    ensure!(guest.starts_with('/'), "the path in the machine is not absolute");
+    Ok(GuestFile {
+        host: host.into(),
+        guest: guest.to_owned(),
+    })
+}
+
+fn parse_variable(text: &str) -> Result<(String, String)> {
+    let (name, value) = text.split_once('=').context("not NAME=VALUE")?;
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    ensure!(
+        !name.is_empty() && name.chars().all(word),
+        "{name:?} is no name of a variable"
+    );
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+pub(crate) fn run(options: Options) -> Result<ExitCode> {
+    let mut files = options.files;
+    if !options.bare || !options.with_tests.is_empty() {
+        build_ebpf::build()?;
+    }
+    if !options.bare {
+        files.push(plimsoll(options.release)?);
+    }
+    for name in &options.with_tests {
+        files.push(test_program(name)?);
+    }
+    let spec = VmSpec {
+        kernel: options.kernel,
+        cpus: options.cpus,
+        numa_nodes: options.numa,
+        memory_mib: options.memory,
+        swap_mib: options.swap,
+        disk_mib: options.disk,
+        kvm: options.kvm,
+        timeout: Duration::from_secs(options.timeout),
+        kernel_arguments: options.kernel_arguments,
+        files,
+        environment: options.environment,
+        command: options.command,
+    };
+    let outcome = super::run_here(&spec)?;
+    for complaint in &outcome.complaints {
+        eprintln!("vm: kernel {}: {complaint}", spec.kernel);
+    }
+    eprintln!(
+        "vm: kernel {}: up in {:.1} s, exit status {}",
+        spec.kernel,
+        outcome.booted.as_secs_f64(),
+        outcome.status
+    );
+    Ok(ExitCode::from(outcome.status))
+}
+
+/// Builds the agent, to be /bin/plimsoll in the machine.
+pub(crate) fn plimsoll(release: bool) -> Result<GuestFile> {
+    let mut arguments = vec!["build", "--package", "plimsoll", "--bin", "plimsoll"];
+    arguments.extend(release.then_some("--release"));
+    Ok(GuestFile {
+        host: cargo::build_one(&arguments, "plimsoll")?,
+        guest: "/bin/plimsoll".to_owned(),
+    })
+}
+
+/// Builds a test target of the tests' package, to be /tests/NAME in the machine.
+pub(crate) fn test_program(name: &str) -> Result<GuestFile> {
+    let arguments = ["test", "--package", "plimsoll-tests", "--test", name, "--no-run"];
+    Ok(GuestFile {
+        host: cargo::build_one(&arguments, name)?,
+        guest: format!("/tests/{name}"),
+    })
+}
