@@ -40,9 +40,8 @@ pub(crate) fn build() -> Result<Vec<PathBuf>> {
     compile()?;
     paths::make_dir(&objects)?;
     let built = paths::target().join("bpf-build").join(TARGET).join("bpf");
-    let strip = strip_tool()?;
     for name in &names {
-        publish(&built.join(name), &objects.join(name).with_extension("o"), &strip)?;
+        publish(&built.join(name), &objects.join(name).with_extension("o"))?;
     }
     remove_others(&objects, &names)?;
     Ok(names
@@ -83,26 +82,24 @@ fn compile() -> Result<()> {
     exec::run(&mut build)
 }
 
-/// The `objcopy` that comes with the compiler; Debian's binutils do not know BPF.
-fn strip_tool() -> Result<PathBuf> {
-    let sysroot = exec::output(
-        Command::new("rustc")
-            .arg("--print=sysroot")
-            .current_dir(paths::root()),
-    )?;
-    let host = rust_src::compiler()?.host;
-    let tool = Path::new(sysroot.trim())
+/// Leaves the object without DWARF (two thirds of its size), which only this build and no kernel reads; BTF stays.
+///
+/// The tool is the compiler's own, because Debian's binutils do not know BPF; it needs the compiler's libraries.
+fn publish(built: &Path, object: &Path) -> Result<()> {
+    let sysroot = rust_src::sysroot()?;
+    let tool = sysroot
         .join("lib/rustlib")
-        .join(host)
+        .join(rust_src::compiler()?.host)
         .join("bin/rust-objcopy");
     ensure!(tool.is_file(), "the compiler came without {}", tool.display());
-    Ok(tool)
-}
-
-/// Leaves the object without DWARF (two thirds of its size), which only this build and no kernel reads; BTF stays.
-fn publish(built: &Path, object: &Path, strip: &Path) -> Result<()> {
     let stripped = built.with_extension("stripped");
-    exec::run(Command::new(strip).arg("--strip-debug").arg(built).arg(&stripped))?;
+    let mut strip = Command::new(tool);
+    strip
+        .arg("--strip-debug")
+        .arg(built)
+        .arg(&stripped)
+        .env("LD_LIBRARY_PATH", sysroot.join("lib"));
+    exec::run(&mut strip)?;
     let bytes = std::fs::read(&stripped).with_context(|| format!("cannot read {}", stripped.display()))?;
     if paths::write_if_changed(object, &bytes)? {
         eprintln!("built {} ({} KiB)", object.display(), bytes.len() / 1024);

@@ -3,7 +3,7 @@
 //! rustup adds them to the toolchain where it can reach its server. Elsewhere Debian's package of the same version
 //! is unpacked into the lab directory, and the toolchain stays as it is.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -30,6 +30,16 @@ pub(crate) fn compiler() -> Result<Compiler> {
         release,
         host: field("host: ").context("rustc did not say its host")?,
     })
+}
+
+/// Where the compiler's own libraries and tools are.
+pub(crate) fn sysroot() -> Result<PathBuf> {
+    let sysroot = exec::output(
+        Command::new("rustc")
+            .arg("--print=sysroot")
+            .current_dir(paths::root()),
+    )?;
+    Ok(PathBuf::from(sysroot.trim()))
 }
 
 /// Debian's copy in the lab directory, if it was fetched.
