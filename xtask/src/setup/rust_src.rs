@@ -53,12 +53,7 @@ fn fetched_dir(release: &str) -> PathBuf {
 }
 
 fn in_toolchain() -> Result<Option<PathBuf>> {
-    let sysroot = exec::output(
-        Command::new("rustc")
-            .arg("--print=sysroot")
-            .current_dir(paths::root()),
-    )?;
-    let library = Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library");
+    let library = sysroot()?.join("lib/rustlib/src/rust/library");
     Ok(library.join("Cargo.lock").is_file().then_some(library))
 }
 
