@@ -52,6 +52,9 @@ pub(crate) struct Options {
     /// Do without `plimsoll`, and without building it
     #[arg(long)]
     bare: bool,
+    /// Do not build the eBPF programs; the agent has those of the last build, if any
+    #[arg(long)]
+    no_ebpf: bool,
     /// The command and its arguments
     #[arg(last = true, required = true)]
     command: Vec<String>,
@@ -78,7 +81,7 @@ fn parse_variable(text: &str) -> Result<(String, String)> {
 
 pub(crate) fn run(options: Options) -> Result<ExitCode> {
     let mut files = options.files;
-    if !options.bare || !options.with_tests.is_empty() {
+    if !options.no_ebpf && (!options.bare || !options.with_tests.is_empty()) {
         build_ebpf::build()?;
     }
     if !options.bare {
