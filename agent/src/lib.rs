@@ -4,4 +4,5 @@ pub mod config;
 pub mod decide;
 pub mod kernel;
 pub mod model;
+pub mod observe;
 pub mod state;

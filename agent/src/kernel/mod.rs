@@ -6,5 +6,7 @@
 
 pub mod cgroup_fs;
 pub mod clock;
+pub mod dir_watch;
+pub mod files;
 pub mod process;
 pub mod readiness;

@@ -1,0 +1,3 @@
+//! Input from outside, facts out: manifests, cgroup files, eBPF. Nothing here chooses.
+
+pub mod pods;

@@ -1,0 +1,117 @@
+//! Pods from manifests.
+//!
+//! **Problem.** Anybody may have written a manifest, by hand, and it is read while others' pods run. What can be
+//! used must be used exactly as Kubernetes means it; what cannot must be answered with file, document, field, line
+//! and what to do, and touch nothing else. **How.** Text → [`documents`] → tree with positions ([`node`]) → fields
+//! ([`manifest`]) → defaulting ([`defaults`]) → checks ([`validate`]) → [`Pod`]. [`directory`] watches a directory of such
+//! files and [`set`] makes one set of pods of them.
+//!
+//! A pod keeps the name that its manifest gives it. (Kubelet appends the node's name to that of a static pod, to
+//! tell apart nodes in the API server's list; there is no such list here.)
+//!
+//! # Properties
+//! - Any text gives pods and errors, quickly; none makes the agent fail.
+//! - Every error names its document, a field and a line, or says that it is about the whole file.
+//! - A document that is wrong in any way gives no pod.
+
+mod defaults;
+pub mod directory;
+mod documents;
+mod error;
+mod field;
+mod manifest;
+mod node;
+#[cfg(test)]
+mod props;
+mod set;
+#[cfg(test)]
+mod tests;
+mod uid;
+mod validate;
+
+pub use error::{ManifestError, Position};
+pub use set::{PodChange, PodSet, SourcedPod, diff};
+
+use crate::model::{IdError, Pod};
+use documents::{Object, documents, objects};
+use field::{Field, FieldPath, Problems};
+use node::Node;
+
+/// What one file says.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Manifests {
+    /// The pods of its valid documents, in order.
+    pub pods: Vec<Pod>,
+    /// What is wrong with the others.
+    pub errors: Vec<ManifestError>,
+}
+
+/// Reads the manifests of a file, defaulted and checked. `file` is for the errors; `node_name` enters the UIDs of
+/// pods that have none.
+#[must_use]
+pub fn read_manifests(file: &str, text: &str, node_name: &str) -> Manifests {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut read = Manifests::default();
+    let found = documents(file, text);
+    if found.is_empty() {
+        let advice = "write a pod into it, or remove the file to remove its pods";
+        read.errors.push(ManifestError::of_file(file, "is empty", advice));
+    }
+    for document in found {
+        let document = match document {
+            Ok(document) => document,
+            Err(error) => {
+                read.errors.push(error);
+                continue;
+            }
+        };
+        let file_errors = |problems: Problems| problems.into_errors(file, document.number, &document.root);
+        let problems = Problems::default();
+        let objects = objects(&document.root, &problems);
+        read.errors.extend(file_errors(problems));
+        for object in objects {
+            let problems = Problems::default();
+            match pod(&object, node_name, &problems) {
+                Some(pod) if problems.is_empty() => read.pods.push(pod),
+                _ => read.errors.extend(file_errors(problems)),
+            }
+        }
+    }
+    read
+}
+
+/// One pod, defaulted and checked; it counts only without problems.
+fn pod(object: &Object<'_>, node_name: &str, problems: &Problems) -> Option<Pod> {
+    let root = Field::new(object.node, object.path.clone(), problems);
+    let mut pod = manifest::pod(&root, || uid::derive(object.node, node_name))?;
+    pod.is_static = true;
+    defaults::apply(&mut pod);
+    validate::validate(&pod, &object.path, problems);
+    Some(pod)
+}
+
+/// Reads one `v1.Pod` exactly as it stands, without defaulting and checking: for pods that an API server has
+/// defaulted already, and for the conformance vectors.
+///
+/// # Errors
+/// The text is not a readable pod with a UID; the first problem is given.
+pub fn pod_as_it_stands(text: &str) -> Result<Pod, ManifestError> {
+    let file = "the pod";
+    let node = Node::read(text).map_err(|error| ManifestError {
+        at: error.at,
+        ..ManifestError::of_file(file, error.message, "correct the text at that place")
+    })?;
+    let problems = Problems::default();
+    let pod = manifest::pod(&Field::new(&node, FieldPath::default(), &problems), || {
+        Err(IdError::Empty)
+    });
+    match (pod, problems.into_errors(file, 1, &node).into_iter().next()) {
+        (Some(pod), None) => Ok(pod),
+        (_, Some(error)) => Err(error),
+        (None, None) => Err(ManifestError::of_file(
+            file,
+            "is no pod",
+            "write metadata and spec",
+        )),
+    }
+}
