@@ -1,4 +1,14 @@
 //! Pure functions from facts and policy to plans: no IO, no clock, no logging.
 
+pub mod admission;
+pub mod allocatable;
+pub mod conversions;
 pub mod desired;
+pub mod oom_score_adj;
 pub mod plan;
+pub mod policy;
+pub mod qos;
+pub mod resources;
+
+#[cfg(test)]
+mod fixtures;

@@ -73,6 +73,13 @@ impl CgroupPath {
         })
     }
 
+    /// The cgroup `name` in this one, where `name` is put together from identifiers and so needs no check.
+    pub(super) fn child_of_parts(&self, name: &str) -> Self {
+        let mut components = self.components.clone();
+        components.push(name.to_owned());
+        Self { components }
+    }
+
     /// The cgroup that holds this one; none for the root.
     #[must_use]
     pub fn parent(&self) -> Option<Self> {

@@ -4,11 +4,14 @@
 //! only be made through checking constructors, so what a pod's author wrote cannot reach a path or a label
 //! unchecked.
 
+mod cgroup_name;
 mod cgroup_path;
 mod control_file;
 mod ids;
 mod knob;
 mod launch;
+mod layout;
+mod node;
 mod pod;
 mod qos;
 mod quantity;
@@ -17,11 +20,14 @@ mod time;
 mod tree;
 mod units;
 
+pub use cgroup_name::{CgroupDriver, CgroupName, CgroupNameError};
 pub use cgroup_path::{CgroupPath, CgroupPathError};
 pub use control_file::{ControlFile, Controller, HugePageSize};
 pub use ids::{CgroupId, ContainerName, IdError, Namespace, PodName, PodUid, ProcessIdentity};
 pub use knob::KnobValue;
 pub use launch::{ExitStatus, LaunchSpec};
+pub use layout::{Layout, Place};
+pub use node::NodeCapacity;
 pub use pod::{Container, ContainerKind, EnvVar, Pod, ResourceList, Resources, RestartPolicy};
 pub use qos::QosClass;
 pub use quantity::{Quantity, QuantityError};

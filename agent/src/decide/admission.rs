@@ -1,0 +1,253 @@
+//! Which pods get a place: those whose requests fit what is allocatable.
+//!
+//! **How.** Pods that run keep their place whatever changed around them. The others are taken one by one, higher
+//! priority first, then by namespace and name, and a pod that does not fit is passed over, so that a large pod
+//! keeps no smaller one out. The reasons are kubelet's: `OutOfpods`, `OutOfcpu`, `OutOfmemory`,
+//! `OutOfhugepages-2Mi`…, the first that applies.
+//!
+//! # Properties
+//! - A running pod is admitted.
+//! - What is admitted beside the running pods fits: the sums never exceed what is allocatable.
+//! - The answer does not depend on the order of the candidates.
+//! - A refusal is true: requested plus used exceeds the capacity that it names.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::{Pod, PodUid};
+
+use super::allocatable::Allocatable;
+use super::resources::{cpu, huge_pages, memory, pod_requests};
+
+/// Whether a pod gets a place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Admission {
+    /// It does.
+    Admitted,
+    /// It does not fit.
+    Refused(Refusal),
+}
+
+/// What does not fit, in thousandths of a CPU, bytes, or pods.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The resource.
+    pub resource: String,
+    /// What the pod requests.
+    pub requested: u64,
+    /// What the pods before it request together.
+    pub used: u64,
+    /// What is allocatable.
+    pub capacity: u64,
+}
+
+impl Refusal {
+    /// The pod's status reason: `OutOfcpu`…
+    #[must_use]
+    pub fn reason(&self) -> String {
+        format!("OutOf{}", self.resource)
+    }
+
+    /// The reason with its numbers, as kubelet words it.
+    #[must_use]
+    pub fn message(&self) -> String {
+        format!(
+            "Node didn't have enough resource: {}, requested: {}, used: {}, capacity: {}",
+            self.resource, self.requested, self.used, self.capacity
+        )
+    }
+}
+
+/// Decides on `candidates`, of which `running` have processes already. One answer a candidate, running ones
+/// first, then in the order in which they were decided upon.
+#[must_use]
+pub fn admit(
+    candidates: &[&Pod],
+    running: &BTreeSet<PodUid>,
+    allocatable: &Allocatable,
+) -> Vec<(PodUid, Admission)> {
+    let mut order = candidates.to_vec();
+    order.sort_by_key(|pod| {
+        (
+            !running.contains(&pod.uid),
+            Reverse(pod.priority),
+            pod.namespace.clone(),
+            pod.name.clone(),
+            pod.uid.clone(),
+        )
+    });
+    let mut used = Demand::new();
+    order
+        .into_iter()
+        .map(|pod| {
+            let demand = demand(pod);
+            let refusal = refusal(&demand, &used, allocatable).filter(|_| !running.contains(&pod.uid));
+            let answer = match refusal {
+                Some(refusal) => Admission::Refused(refusal),
+                None => {
+                    for (resource, amount) in demand {
+                        let sum = used.entry(resource).or_default();
+                        *sum = sum.saturating_add(amount);
+                    }
+                    Admission::Admitted
+                }
+            };
+            (pod.uid.clone(), answer)
+        })
+        .collect()
+}
+
+/// Amounts by resource, in the order in which they are checked.
+type Demand = BTreeMap<Resource, u64>;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Resource {
+    Pods,
+    Cpu,
+    Memory,
+    /// By size in bytes.
+    HugePages(u64),
+}
+
+impl Resource {
+    fn name(self) -> String {
+        match self {
+            Self::Pods => "pods".to_owned(),
+            Self::Cpu => "cpu".to_owned(),
+            Self::Memory => "memory".to_owned(),
+            Self::HugePages(size) if size % (1 << 30) == 0 => format!("hugepages-{}Gi", size >> 30),
+            Self::HugePages(size) if size % (1 << 20) == 0 => format!("hugepages-{}Mi", size >> 20),
+            Self::HugePages(size) => format!("hugepages-{}Ki", size >> 10),
+        }
+    }
+
+    fn capacity(self, allocatable: &Allocatable) -> u64 {
+        match self {
+            Self::Pods => allocatable.pods,
+            Self::Cpu => allocatable.cpu.0,
+            Self::Memory => allocatable.memory.0,
+            Self::HugePages(size) => {
+                let sizes = allocatable.huge_pages.iter();
+                sizes.filter(|(s, _)| s.0 == size).map(|(_, amount)| amount.0).sum()
+            }
+        }
+    }
+}
+
+fn demand(pod: &Pod) -> Demand {
+    let requests = pod_requests(pod);
+    let mut demand: Demand = huge_pages(&requests)
+        .map(|(size, amount)| (Resource::HugePages(size.0), amount.0))
+        .collect();
+    demand.insert(Resource::Pods, 1);
+    demand.insert(Resource::Cpu, cpu(&requests).0);
+    demand.insert(Resource::Memory, memory(&requests).0);
+    demand
+}
+
+fn refusal(demand: &Demand, used: &Demand, allocatable: &Allocatable) -> Option<Refusal> {
+    demand.iter().find_map(|(resource, &requested)| {
+        let used = used.get(resource).copied().unwrap_or(0);
+        let capacity = resource.capacity(allocatable);
+        let fits = requested == 0 || used.checked_add(requested).is_some_and(|sum| sum <= capacity);
+        (!fits).then(|| Refusal {
+            resource: resource.name(),
+            requested,
+            used,
+            capacity,
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::decide::allocatable::allocatable;
+    use crate::decide::fixtures::{node, simple, valid_pods};
+    use crate::decide::policy::PlacementPolicy;
+
+    fn decide(pods: &[Pod], running: &[&str]) -> BTreeMap<String, Admission> {
+        let running = running.iter().map(|uid| PodUid::parse(uid).unwrap()).collect();
+        let left = allocatable(&node(), &PlacementPolicy::default());
+        let answers = admit(&pods.iter().collect::<Vec<_>>(), &running, &left);
+        answers.into_iter().map(|(uid, answer)| (uid.to_string(), answer)).collect()
+    }
+
+    #[test]
+    fn a_pod_that_does_not_fit_is_refused_with_the_numbers_and_others_run_on() {
+        let pods = [
+            simple("a", "cpu=1500m", ""),
+            simple("b", "cpu=3000m", ""),
+            simple("c", "cpu=2500m memory=1Gi", ""),
+        ];
+        let answers = decide(&pods, &[]);
+        assert_eq!(answers["uid-a"], Admission::Admitted);
+        assert_eq!(answers["uid-c"], Admission::Admitted);
+        let Admission::Refused(refusal) = &answers["uid-b"] else {
+            panic!("{answers:?}")
+        };
+        assert_eq!(refusal.reason(), "OutOfcpu");
+        assert_eq!(
+            refusal.message(),
+            "Node didn't have enough resource: cpu, requested: 3000, used: 1500, capacity: 4000"
+        );
+    }
+
+    #[test]
+    fn a_running_pod_comes_before_one_of_higher_priority() {
+        let mut important = simple("a", "memory=7Gi", "");
+        important.priority = 1000;
+        let pods = [important, simple("b", "memory=6Gi", "")];
+        let answers = decide(&pods, &["uid-b"]);
+        assert_eq!(answers["uid-b"], Admission::Admitted);
+        let Admission::Refused(refusal) = &answers["uid-a"] else {
+            panic!("{answers:?}")
+        };
+        assert_eq!(refusal.reason(), "OutOfmemory");
+    }
+
+    #[test]
+    fn huge_pages_that_are_not_there_are_named_by_size() {
+        let pods = [simple("a", "hugepages-2Mi=66Mi", ""), simple("b", "hugepages-1Gi=1Gi", "")];
+        let reasons: Vec<_> = decide(&pods, &[])
+            .into_values()
+            .map(|answer| match answer {
+                Admission::Refused(refusal) => refusal.reason(),
+                Admission::Admitted => "admitted".to_owned(),
+            })
+            .collect();
+        assert_eq!(reasons, ["OutOfhugepages-2Mi", "OutOfhugepages-1Gi"]);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_admitted_fits_and_the_order_does_not_matter(pods in valid_pods(8), kept in 0..9_usize, most in 0..8_u64) {
+            let left = Allocatable { pods: most, ..allocatable(&node(), &PlacementPolicy::default()) };
+            let running: BTreeSet<_> = pods.iter().take(kept).map(|p| p.uid.clone()).collect();
+            let candidates: Vec<_> = pods.iter().collect();
+            let answers = admit(&candidates, &running, &left);
+            let reversed: Vec<_> = pods.iter().rev().collect();
+            prop_assert_eq!(&answers, &admit(&reversed, &running, &left));
+
+            let mut used = Demand::new();
+            for (uid, answer) in answers {
+                let pod = pods.iter().find(|p| p.uid == uid).unwrap();
+                match answer {
+                    Admission::Admitted => for (resource, amount) in demand(pod) {
+                        let sum = used.entry(resource).or_default();
+                        *sum += amount;
+                        prop_assert!(
+                            running.contains(&uid) || amount == 0 || *sum <= resource.capacity(&left)
+                        );
+                    },
+                    Admission::Refused(refusal) => {
+                        prop_assert!(!running.contains(&uid));
+                        prop_assert!(refusal.requested + refusal.used > refusal.capacity);
+                    }
+                }
+            }
+        }
+    }
+}

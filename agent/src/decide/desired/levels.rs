@@ -1,0 +1,106 @@
+//! The levels above the pods, and the agent's own cgroup.
+
+use crate::decide::allocatable::allocatable;
+use crate::decide::conversions::{linear_weight, shares};
+use crate::decide::policy::MemoryQos;
+use crate::decide::qos::qos_class;
+use crate::decide::resources::{cpu, memory, pod_requests};
+use crate::model::{
+    Bytes, ControlFile, CpuWeight, HugePageSize, KnobValue, Limit, MilliCpu, QosClass,
+};
+
+use super::memory::{Protection, protection};
+use super::{Builder, Inputs, huge_page_limits};
+
+/// What the pods of one class come to.
+#[derive(Clone, Copy, Default)]
+struct Sum {
+    cpu: MilliCpu,
+    memory: Bytes,
+    protection: Protection,
+}
+
+/// Adds root, QoS levels and agent.
+pub(super) fn add(builder: &mut Builder, inputs: &Inputs) {
+    let layout = &inputs.policy.layout;
+    let [guaranteed, burstable, best_effort] = QosClass::ALL.map(|class| sum(inputs, class));
+    let agent = Protection {
+        min: inputs.policy.agent.memory,
+        low: Bytes(0),
+    };
+    let pods = match inputs.policy.memory_qos {
+        MemoryQos::Off | MemoryQos::Sound { .. } => guaranteed
+            .protection
+            .plus(burstable.protection)
+            .plus(best_effort.protection),
+        // All that is requested, hard, and no `memory.low` at all: what makes Burstable protection void there.
+        MemoryQos::Kubelet { .. } => Protection {
+            min: if burstable.protection == Protection::default() {
+                guaranteed.protection.min
+            } else {
+                guaranteed.protection.min.saturating_add(burstable.memory)
+            },
+            low: Bytes(0),
+        },
+    };
+    add_root(builder, inputs, pods.plus(agent));
+
+    let best_effort_protection = match inputs.policy.memory_qos {
+        MemoryQos::Kubelet { .. } => Protection::default(),
+        MemoryQos::Off | MemoryQos::Sound { .. } => best_effort.protection,
+    };
+    for (class, cpu, protection) in [
+        (QosClass::Burstable, burstable.cpu, burstable.protection),
+        (QosClass::BestEffort, MilliCpu(0), best_effort_protection),
+    ] {
+        let mut knobs = vec![weight(cpu)];
+        knobs.extend(protection.knobs());
+        knobs.extend(huge_page_limits(inputs.node, |_| Limit::Max));
+        builder.cgroup(layout.qos(class), knobs);
+    }
+
+    let mut knobs = vec![weight(inputs.policy.agent.cpu)];
+    knobs.extend(agent.knobs());
+    builder.cgroup(layout.agent(), knobs);
+}
+
+fn add_root(builder: &mut Builder, inputs: &Inputs, protection: Protection) {
+    let node = inputs.node;
+    let left = allocatable(node, inputs.policy);
+    let enforced = inputs.policy.enforce_node_allocatable;
+    let (cpu, memory, pids) = if enforced {
+        (left.cpu, left.usable_memory, left.pids)
+    } else {
+        (node.cpu, node.memory, node.pids)
+    };
+    // The agent lives below the root and uses what was reserved, so it comes on top of the pods' memory.
+    let memory = memory.saturating_add(inputs.policy.agent.memory).min(node.memory);
+    let huge_pages = |size: HugePageSize| Limit::At(left.huge_pages.get(&size).copied().unwrap_or_default());
+    let mut knobs = vec![
+        weight(cpu),
+        (ControlFile::MemoryMax, KnobValue::Memory(Limit::At(memory))),
+        (ControlFile::PidsMax, KnobValue::Count(Limit::At(pids))),
+    ];
+    knobs.extend(protection.knobs());
+    knobs.extend(huge_page_limits(node, huge_pages));
+    builder.cgroup(inputs.policy.layout.qos(QosClass::Guaranteed), knobs);
+}
+
+fn sum(inputs: &Inputs, class: QosClass) -> Sum {
+    let pods = inputs.pods.iter().filter(|pod| qos_class(pod) == class);
+    pods.fold(Sum::default(), |sum, pod| {
+        let requests = pod_requests(pod);
+        let memory = memory(&requests);
+        let protection = protection(inputs.policy.memory_qos, class, memory);
+        Sum {
+            cpu: MilliCpu(sum.cpu.0.saturating_add(cpu(&requests).0)),
+            memory: sum.memory.saturating_add(memory),
+            protection: sum.protection.plus(protection),
+        }
+    })
+}
+
+fn weight(cpu: MilliCpu) -> (ControlFile, KnobValue) {
+    let weight: CpuWeight = linear_weight(shares(cpu));
+    (ControlFile::CpuWeight, KnobValue::Weight(weight))
+}

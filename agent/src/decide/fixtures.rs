@@ -1,0 +1,134 @@
+//! Pods and nodes for this stage's tests.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use crate::model::{
+    Bytes, Container, ContainerKind, ContainerName, Controller, HugePageSize, MilliCpu, Namespace, NodeCapacity,
+    Pod, PodName, PodUid, Quantity, ResourceList, Resources, RestartPolicy,
+};
+
+pub(super) const GI: u64 = 1 << 30;
+
+/// Amounts written as `cpu=500m memory=1Gi`.
+pub(super) fn list(text: &str) -> ResourceList {
+    text.split_whitespace()
+        .map(|item| {
+            let (name, amount) = item.split_once('=').unwrap();
+            (name.to_owned(), Quantity::parse(amount).unwrap())
+        })
+        .collect()
+}
+
+pub(super) fn resources(requests: &str, limits: &str) -> Resources {
+    Resources {
+        requests: list(requests),
+        limits: list(limits),
+    }
+}
+
+pub(super) fn container(name: &str, requests: &str, limits: &str) -> Container {
+    Container {
+        name: ContainerName::parse(name).unwrap(),
+        kind: ContainerKind::App,
+        image: None,
+        command: vec!["true".to_owned()],
+        args: Vec::new(),
+        env: Vec::new(),
+        working_dir: None,
+        run_as_user: None,
+        run_as_group: None,
+        resources: resources(requests, limits),
+    }
+}
+
+pub(super) fn init(name: &str, kind: ContainerKind, requests: &str, limits: &str) -> Container {
+    Container {
+        kind,
+        ..container(name, requests, limits)
+    }
+}
+
+pub(super) fn pod(name: &str, containers: Vec<Container>) -> Pod {
+    Pod {
+        uid: PodUid::parse(&format!("uid-{name}")).unwrap(),
+        namespace: Namespace::parse("default").unwrap(),
+        name: PodName::parse(name).unwrap(),
+        annotations: BTreeMap::new(),
+        priority: 0,
+        priority_class_name: None,
+        is_static: false,
+        init_containers: Vec::new(),
+        containers,
+        resources: None,
+        overhead: ResourceList::new(),
+        restart_policy: RestartPolicy::Always,
+        termination_grace: Duration::from_secs(30),
+    }
+}
+
+/// A pod of one container.
+pub(super) fn simple(name: &str, requests: &str, limits: &str) -> Pod {
+    pod(name, vec![container("main", requests, limits)])
+}
+
+/// 4 CPUs, 8 GiB, 1 GiB swap, 64 MiB in huge pages of 2 MiB.
+pub(super) fn node() -> NodeCapacity {
+    NodeCapacity {
+        cpu: MilliCpu(4000),
+        memory: Bytes(8 * GI),
+        swap: Some(Bytes(GI)),
+        pids: 32_768,
+        huge_pages: [(HugePageSize(2 << 20), Bytes::mib(64))].into(),
+    }
+}
+
+pub(super) fn all_controllers() -> BTreeSet<Controller> {
+    Controller::ALL.into()
+}
+
+/// Requests and limits such as the API server lets through: a request within its limit.
+pub(super) fn valid_resources() -> impl Strategy<Value = Resources> {
+    let one = || prop::option::of((0_u64..3000, prop::option::of(0_u64..3000)));
+    (one(), one()).prop_map(|(cpu, memory)| {
+        let mut resources = Resources::default();
+        for (name, unit, amounts) in [("cpu", "m", cpu), ("memory", "Mi", memory)] {
+            let Some((request, above)) = amounts else { continue };
+            let amount = |n: u64| Quantity::parse(&format!("{n}{unit}")).unwrap();
+            resources.requests.insert(name.to_owned(), amount(request));
+            if let Some(above) = above {
+                resources.limits.insert(name.to_owned(), amount(request + above / 1000 * 1000));
+            }
+        }
+        resources
+    })
+}
+
+/// A pod that the API server lets through, named by its number.
+pub(super) fn valid_pod(number: usize) -> impl Strategy<Value = Pod> {
+    let kinds = prop::collection::vec((0..3_usize, valid_resources()), 1..4);
+    (kinds, -10..10_i32).prop_map(move |(kinds, priority)| {
+        let mut made = pod(&format!("p{number}"), vec![container("app", "", "")]);
+        made.priority = priority;
+        for (n, (kind, resources)) in kinds.into_iter().enumerate() {
+            let kind = [ContainerKind::App, ContainerKind::Init, ContainerKind::Sidecar][kind];
+            let mut container = init(&format!("c{n}"), kind, "", "");
+            container.resources = resources;
+            match kind {
+                ContainerKind::App => made.containers.push(container),
+                ContainerKind::Init | ContainerKind::Sidecar => made.init_containers.push(container),
+            }
+        }
+        if made.containers.len() > 1 {
+            made.containers.remove(0);
+        }
+        made
+    })
+}
+
+pub(super) fn valid_pods(most: usize) -> impl Strategy<Value = Vec<Pod>> {
+    let strategies: Vec<_> = (0..most).map(|n| prop::option::of(valid_pod(n))).collect();
+    strategies.prop_map(|pods| pods.into_iter().flatten().collect())
+}

@@ -1,0 +1,151 @@
+//! What the node's owner decides about placement. Names and meanings are those of kubelet's configuration where
+//! it has the same setting.
+
+use crate::model::{Bytes, CpuPeriod, Layout, MilliCpu};
+
+/// The settings of placement.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlacementPolicy {
+    /// The naming of cgroups (`cgroupDriver`, `cgroupRoot`).
+    pub layout: Layout,
+    /// Kept from pods for the operating system (`systemReserved`).
+    pub system_reserved: Reserved,
+    /// Kept from pods for node agents, Plimsoll included (`kubeReserved`).
+    pub kube_reserved: Reserved,
+    /// Memory that must stay available (`evictionHard: memory.available`): pods cannot request it, though the
+    /// root's `memory.max` lets them use it, as under kubelet.
+    pub eviction_hard_memory: Amount,
+    /// Whether the root's limits hold pods to what is allocatable (`enforceNodeAllocatable: [pods]`).
+    pub enforce_node_allocatable: bool,
+    /// Most pods at a time (`maxPods`).
+    pub max_pods: u64,
+    /// Whether CPU limits become quotas (`cpuCFSQuota`).
+    pub cpu_cfs_quota: bool,
+    /// The period of the quotas (`cpuCFSQuotaPeriod`).
+    pub cpu_cfs_quota_period: CpuPeriod,
+    /// How a container's `cpu.weight` follows from its request.
+    pub container_cpu_weight: ContainerCpuWeight,
+    /// Most tasks of one pod (`podPidsLimit`).
+    pub pod_pids_limit: Option<u64>,
+    /// What of memory requests and limits becomes protection and throttling.
+    pub memory_qos: MemoryQos,
+    /// Who may swap (`memorySwap.swapBehavior`).
+    pub swap_behavior: SwapBehavior,
+    /// Whether the OOM killer takes single processes instead of whole containers (`singleProcessOOMKill`).
+    pub single_process_oom_kill: bool,
+    /// What the agent keeps for itself.
+    pub agent: AgentShare,
+}
+
+/// What the agent's own cgroup is given. It comes out of what is reserved, not out of what pods may request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AgentShare {
+    /// CPU time it gets when all CPUs are wanted.
+    pub cpu: MilliCpu,
+    /// Memory that is never reclaimed from it.
+    pub memory: Bytes,
+}
+
+/// Resources kept from pods.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reserved {
+    /// CPU time.
+    pub cpu: MilliCpu,
+    /// Memory.
+    pub memory: Bytes,
+    /// Tasks.
+    pub pids: u64,
+}
+
+/// An amount of memory, absolute or by the node's size.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Amount {
+    /// That much.
+    Bytes(Bytes),
+    /// That part of the capacity, 0 to 1.
+    Fraction(f64),
+}
+
+/// From shares to `cpu.weight` at a container's level.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ContainerCpuWeight {
+    /// The curve of runc from 1.3.2 and crun from 1.23, on which 1 CPU weighs the kernel's default, 100.
+    #[default]
+    Curve,
+    /// The straight line of older runtimes, the same as at kubelet's own levels.
+    Linear,
+}
+
+/// How memory requests and limits become `memory.min`, `memory.low` and `memory.high`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum MemoryQos {
+    /// None of the three is used.
+    Off,
+    /// Number for number what kubelet 1.36 writes with its `MemoryQoS` gate on. Burstable protection is void
+    /// under it, because the level above the QoS classes gets no `memory.low`, and a low `memory.high` can
+    /// throttle a container without end.
+    Kubelet {
+        /// Where between request and limit throttling starts (`memoryThrottlingFactor`), above 0 and at most 1.
+        throttling_factor: f64,
+        /// Whether requests become protection (`memoryReservationPolicy`).
+        reservation: MemoryReservation,
+    },
+    /// Protection that holds: each level above a protected pod carries what its children carry, hard for
+    /// Guaranteed pods and best-effort for the others. `memory.high` is a tripwire set `headroom` below a limit,
+    /// only for limits of at least four times that much, and never a resting place: see
+    /// [`Inputs::lifted`](super::desired::Inputs).
+    Sound {
+        /// What a pod may still allocate while it is decided upon: the fastest allocation rate times the time
+        /// from alarm to freed memory. No tripwires without it.
+        headroom: Option<Bytes>,
+    },
+}
+
+/// kubelet's `memoryReservationPolicy`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum MemoryReservation {
+    /// Requests protect nothing.
+    #[default]
+    None,
+    /// Requests become `memory.min` for Guaranteed pods and `memory.low` for the others.
+    TieredReservation,
+}
+
+/// Who may swap.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SwapBehavior {
+    /// No container.
+    #[default]
+    NoSwap,
+    /// Burstable containers with a memory request below their limit, in proportion to the request; never those
+    /// of critical pods, which static pods are.
+    LimitedSwap,
+}
+
+impl Default for PlacementPolicy {
+    /// kubelet's defaults, with memory protection that holds, and a little of everything for the agent.
+    fn default() -> Self {
+        Self {
+            layout: Layout::default(),
+            system_reserved: Reserved::default(),
+            kube_reserved: Reserved::default(),
+            eviction_hard_memory: Amount::Bytes(Bytes::mib(100)),
+            enforce_node_allocatable: true,
+            max_pods: 110,
+            cpu_cfs_quota: true,
+            cpu_cfs_quota_period: CpuPeriod::DEFAULT,
+            container_cpu_weight: ContainerCpuWeight::default(),
+            pod_pids_limit: None,
+            memory_qos: MemoryQos::Sound {
+                // 1 GiB/s times twice the 160 ms from alarm to 2 GiB freed.
+                headroom: Some(Bytes::mib(320)),
+            },
+            swap_behavior: SwapBehavior::default(),
+            single_process_oom_kill: false,
+            agent: AgentShare {
+                cpu: MilliCpu(250),
+                memory: Bytes::mib(64),
+            },
+        }
+    }
+}
