@@ -2,7 +2,8 @@
 //!
 //! # Properties
 //! - What a value renders, it accepts when read back.
-//! - A memory limit accepts what the kernel makes of it: rounded down to whole pages.
+//! - A memory limit accepts what the kernel makes of it: rounded down to whole pages, and `max` for more pages than
+//!   the kernel counts.
 
 use std::fmt;
 
@@ -10,6 +11,9 @@ use super::units::{Bytes, CpuPeriod, CpuQuota, CpuWeight, Limit};
 
 /// Linux's page size on every machine the agent is built for.
 const PAGE: u64 = 4096;
+
+/// The kernel's `PAGE_COUNTER_MAX`: as many pages are no limit any more.
+const MOST_PAGES: u64 = i64::MAX.unsigned_abs() / PAGE;
 
 /// What to write into an interface file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +38,9 @@ impl KnobValue {
         match self {
             Self::Memory(Limit::At(bytes)) => {
                 let whole_pages = bytes.0 / PAGE * PAGE;
+                if bytes.0 / PAGE >= MOST_PAGES {
+                    return read == "max";
+                }
                 read.parse::<u64>()
                     .is_ok_and(|n| n == bytes.0 || n == whole_pages)
             }
@@ -69,6 +76,8 @@ mod tests {
         let limit = KnobValue::Memory(Limit::At(Bytes(100_000_001)));
         assert!(limit.accepts("99999744\n") && limit.accepts("100000001\n"));
         assert!(!limit.accepts("max\n") && !limit.accepts("99995648\n") && !limit.accepts(""));
+        let beyond_counting = KnobValue::Memory(Limit::At(Bytes(u64::MAX)));
+        assert!(beyond_counting.accepts("max\n"));
     }
 
     proptest! {
@@ -77,7 +86,7 @@ mod tests {
             for value in [
                 KnobValue::CpuMax(Limit::At(CpuQuota(quota)), CpuPeriod::DEFAULT),
                 KnobValue::CpuMax(Limit::Max, CpuPeriod::DEFAULT),
-                KnobValue::Memory(Limit::At(Bytes(bytes))),
+                KnobValue::Memory(Limit::At(Bytes(bytes / 2))),
                 KnobValue::Memory(Limit::Max),
                 KnobValue::Count(Limit::At(count)),
                 KnobValue::Switch(on),

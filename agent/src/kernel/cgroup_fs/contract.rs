@@ -1,7 +1,7 @@
 //! What every [`CgroupFs`] must do, the fake as much as the kernel: one list of behaviours, run on each.
 //!
-//! A behaviour is a function that gets a [`Host`] whose root is empty and has the `cpu`, `memory` and `pids`
-//! controllers, and panics when the file system does something else. The kernel is the measure: where the two differ,
+//! A behaviour is a function that gets a [`Host`] whose root is empty and, where it says so, has the `cpu`,
+//! `memory` and `pids` controllers, and panics when the file system does something else. The kernel is the measure: where the two differ,
 //! the fake is wrong.
 #![allow(
     clippy::unwrap_used,
@@ -30,51 +30,75 @@ pub trait Host {
     fn settle(&self, path: &CgroupPath);
 }
 
-/// One behaviour: what it says, and the check.
-pub type Behaviour = (&'static str, fn(&dyn Host));
+/// One behaviour.
+#[derive(Debug, Clone, Copy)]
+pub struct Behaviour {
+    /// What it says.
+    pub says: &'static str,
+    /// Panics when the file system does something else.
+    pub check: fn(&dyn Host),
+    /// Whether the root must have the `cpu`, `memory` and `pids` controllers.
+    pub needs_controllers: bool,
+}
+
+const fn core(says: &'static str, check: fn(&dyn Host)) -> Behaviour {
+    Behaviour {
+        says,
+        check,
+        needs_controllers: false,
+    }
+}
+
+const fn controllers(says: &'static str, check: fn(&dyn Host)) -> Behaviour {
+    Behaviour {
+        says,
+        check,
+        needs_controllers: true,
+    }
+}
 
 /// Every behaviour.
 pub const BEHAVIOURS: &[Behaviour] = &[
-    ("a cgroup is made once and keeps its id", made_once),
-    ("a cgroup made again is another one", made_again),
-    ("a cgroup needs its parent", needs_parent),
-    ("children are listed in order", children_in_order),
-    (
+    core("a cgroup is made once and keeps its id", made_once),
+    core("a cgroup made again is another one", made_again),
+    core("a cgroup needs its parent", needs_parent),
+    core("children are listed in order", children_in_order),
+    core(
         "removing: not with children, not with processes, twice is once",
         removal,
     ),
-    ("the root can be neither made nor removed", root_stays),
-    (
+    core("the root can be neither made nor removed", root_stays),
+    core(
         "what is not there is told apart: cgroup or file",
         missing_told_apart,
     ),
-    (
+    core("a word that is no controller changes nothing", all_or_nothing),
+    core("a process is moved by its pid, and only if there is one", moving),
+    core("populated follows processes of descendants", populated),
+    core("kill ends every process below", kill_below),
+    core("a file that is only for reading refuses a write", read_only),
+    controllers(
         "a controller's files come and go with the parent's subtree_control",
         files_follow_controllers,
     ),
-    (
-        "controllers are enabled from the top down and taken from the bottom up",
+    controllers(
+        "controllers are enabled from the top down, taken from the bottom up",
         top_down,
     ),
-    ("a word that is no controller changes nothing", all_or_nothing),
-    (
+    controllers(
         "no processes beside children with a domain controller",
         no_inner_processes,
     ),
-    (
-        "threaded controllers beside processes make the children unusable",
+    controllers(
+        "threaded controllers beside processes spoil the children",
         thread_root_trap,
     ),
-    ("a process is moved by its pid, and only if there is one", moving),
-    ("populated follows processes of descendants", populated),
-    ("kill ends every process below", kill_below),
-    (
+    controllers(
         "values outside a file's range are refused and change nothing",
         ranges,
     ),
-    ("memory values are rounded down to pages", page_rounding),
-    ("cpu.max keeps the period that is not given", cpu_max_period),
-    ("a file that is only for reading refuses a write", read_only),
+    controllers("memory values are rounded down to pages", page_rounding),
+    controllers("cpu.max keeps the period that is not given", cpu_max_period),
 ];
 
 fn path(text: &str) -> CgroupPath {
@@ -210,7 +234,7 @@ fn top_down(host: &dyn Host) {
 fn all_or_nothing(host: &dyn Host) {
     let fs = host.fs();
     for (words, errno) in [
-        ("+memory +nonsense", libc::EINVAL),
+        ("+nonsense", libc::EINVAL),
         ("memory", libc::EINVAL),
         ("+", libc::EINVAL),
     ] {
@@ -436,9 +460,9 @@ mod tests {
 
     #[test]
     fn the_fake_behaves_as_the_contract_says() {
-        for (what, check) in BEHAVIOURS {
-            println!("{what}");
-            check(&FakeHost(FakeCgroupFs::new([
+        for behaviour in BEHAVIOURS {
+            println!("{}", behaviour.says);
+            (behaviour.check)(&FakeHost(FakeCgroupFs::new([
                 Controller::Cpu,
                 Controller::Memory,
                 Controller::Pids,

@@ -1,0 +1,1 @@
+//! Applying, undoing and removing on the kernel.

@@ -1,0 +1,1 @@
+//! cgroups-rs against our own writes.

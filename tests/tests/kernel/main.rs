@@ -1,0 +1,8 @@
+//! Tests against the kernel itself: as root, in the VM lab (`cargo xtask vm`), which runs them with `--ignored`.
+//!
+//! Plain `cargo test` runs what the machine at hand allows and ignores the rest.
+
+mod cgroups;
+mod contract;
+mod differential;
+mod support;
