@@ -204,6 +204,10 @@ impl CgroupFs for CgroupsRsFs {
         }
     }
 
+    fn remove_tree(&self, path: &CgroupPath) -> Result<(), CgroupError> {
+        self.real.remove_tree(path)
+    }
+
     fn children(&self, path: &CgroupPath) -> Result<Vec<String>, CgroupError> {
         self.real.children(path)
     }

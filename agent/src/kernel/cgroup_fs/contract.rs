@@ -67,6 +67,7 @@ pub const BEHAVIOURS: &[Behaviour] = &[
         "removing: not with children, not with processes, twice is once",
         removal,
     ),
+    core("a tree is removed whole once it has no processes", tree_removal),
     core("the root can be neither made nor removed", root_stays),
     core(
         "what is not there is told apart: cgroup or file",
@@ -167,6 +168,25 @@ fn removal(host: &dyn Host) {
     for gone in ["a/b", "a", "a", "a/b"] {
         fs.remove(&path(gone)).unwrap();
     }
+}
+
+fn tree_removal(host: &dyn Host) {
+    let fs = host.fs();
+    for name in ["a", "a/b", "a/b/c", "a/b/d", "a/e"] {
+        fs.create(&path(name)).unwrap();
+    }
+    host.spawn_in(&path("a/b/d")).unwrap();
+    let error = fs.remove_tree(&path("a")).unwrap_err();
+    assert_eq!(
+        (error.operation, error.fault),
+        (CgroupOperation::Remove, Fault::Busy)
+    );
+    assert!(fs.id(&path("a/b/d")).is_ok());
+    fs.kill(&path("a")).unwrap();
+    host.settle(&path("a"));
+    fs.remove_tree(&path("a")).unwrap();
+    fs.remove_tree(&path("a")).unwrap();
+    assert!(fs.children(&CgroupPath::ROOT).unwrap().is_empty());
 }
 
 fn root_stays(host: &dyn Host) {

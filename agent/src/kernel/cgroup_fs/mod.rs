@@ -54,6 +54,13 @@ pub trait CgroupFs {
     /// [`Fault::Busy`] while it has processes or children.
     fn remove(&self, path: &CgroupPath) -> Result<(), CgroupError>;
 
+    /// Removes the cgroup with every cgroup below, whatever their names, from the bottom up. It stops at the first that
+    /// has processes; what was removed until then stays removed. Removing one that is gone is no error.
+    ///
+    /// # Errors
+    /// [`Fault::Busy`] while there are processes.
+    fn remove_tree(&self, path: &CgroupPath) -> Result<(), CgroupError>;
+
     /// Names of the child cgroups, in the order of their bytes.
     ///
     /// # Errors

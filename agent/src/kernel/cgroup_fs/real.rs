@@ -115,7 +115,8 @@ impl RealCgroupFs {
             content.resize(filled + PIECE, 0);
             let n = rustix::io::retry_on_intr(|| rustix::io::read(&fd, &mut content[filled..]))?;
             content.truncate(filled + n);
-            if n == 0 {
+            // All but the list of processes are written by the kernel as one record: short is the end.
+            if n == 0 || (n < PIECE && file != ControlFile::Procs) {
                 return String::from_utf8(content).map_err(|_| Errno::ILSEQ);
             }
         }
@@ -154,6 +155,29 @@ impl RealCgroupFs {
     }
 }
 
+/// Removes everything below the open directory, without paths: neither names nor depth matter.
+fn empty_out(dir: OwnedFd) -> Result<(), Errno> {
+    let mut entries = Dir::new(dir)?;
+    while let Some(entry) = entries.read() {
+        let entry = entry?;
+        let name = entry.file_name();
+        if entry.file_type() != FileType::Directory || name == c"." || name == c".." {
+            continue;
+        }
+        let here = entries.fd()?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let removed = match rustix::fs::openat(here, name, flags, Mode::empty()) {
+            Ok(child) => empty_out(child).and_then(|()| rustix::fs::unlinkat(here, name, AtFlags::REMOVEDIR)),
+            Err(errno) => Err(errno),
+        };
+        match removed {
+            Ok(()) | Err(Errno::NOENT | Errno::NODEV) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
 /// The path as `openat2` takes it: the root itself is `.`.
 fn relative(path: &CgroupPath) -> String {
     if path.depth() == 0 {
@@ -187,6 +211,21 @@ impl CgroupFs for RealCgroupFs {
         };
         match remove() {
             Ok(()) | Err(Errno::NOENT | Errno::NODEV) => Ok(()),
+            Err(errno) => Err(CgroupError::of_cgroup(
+                CgroupOperation::Remove,
+                path,
+                errno.into(),
+            )),
+        }
+    }
+
+    fn remove_tree(&self, path: &CgroupPath) -> Result<(), CgroupError> {
+        match self
+            .beneath(&relative(path), OFlags::RDONLY | OFlags::DIRECTORY)
+            .and_then(empty_out)
+        {
+            Ok(()) => self.remove(path),
+            Err(Errno::NOENT | Errno::NODEV) => Ok(()),
             Err(errno) => Err(CgroupError::of_cgroup(
                 CgroupOperation::Remove,
                 path,

@@ -26,6 +26,8 @@ pub enum FakeOp {
     Create(CgroupPath),
     /// [`CgroupFs::remove`].
     Remove(CgroupPath),
+    /// [`CgroupFs::remove_tree`].
+    RemoveTree(CgroupPath),
     /// [`CgroupFs::write`].
     Write(CgroupPath, ControlFile, String),
     /// [`CgroupFs::kill`].
@@ -196,6 +198,11 @@ impl CgroupFs for FakeCgroupFs {
 
     fn remove(&self, path: &CgroupPath) -> Result<(), CgroupError> {
         self.change(FakeOp::Remove(path.clone()), |tree| tree.remove(path))
+            .map_err(refused(CgroupOperation::Remove, path))
+    }
+
+    fn remove_tree(&self, path: &CgroupPath) -> Result<(), CgroupError> {
+        self.change(FakeOp::RemoveTree(path.clone()), |tree| tree.remove_tree(path))
             .map_err(refused(CgroupOperation::Remove, path))
     }
 

@@ -38,6 +38,13 @@ impl Node {
         !self.procs.is_empty() || self.children.values().any(Self::populated)
     }
 
+    fn remove_empty_children(&mut self) {
+        self.children.retain(|_, child| {
+            child.remove_empty_children();
+            !(child.procs.is_empty() && child.children.is_empty())
+        });
+    }
+
     /// Whether the cgroup may have both processes and children with the `enabled` controllers.
     fn can_be_thread_root(&self, enabled: &BTreeSet<Controller>) -> bool {
         !self.children.values().any(Self::populated) && enabled.iter().all(|c| THREADED.contains(c))
@@ -133,6 +140,14 @@ impl Tree {
                 Ok(())
             }
         }
+    }
+
+    pub(super) fn remove_tree(&mut self, path: &CgroupPath) -> Result<(), Errno> {
+        let Ok(node) = self.node_mut(path) else {
+            return Ok(());
+        };
+        node.remove_empty_children();
+        self.remove(path)
     }
 
     pub(super) fn read(&self, path: &CgroupPath, file: ControlFile) -> Result<String, Errno> {
