@@ -3,6 +3,7 @@
 pub mod config;
 pub mod decide;
 pub mod kernel;
+pub mod metrics;
 pub mod model;
 pub mod observe;
 pub mod state;

@@ -1,0 +1,181 @@
+//! The agent's own counters: few label values, kept for the life of the process.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family as Series;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Metric, Registry};
+
+use super::families::{self as f, Family};
+use crate::model::{ControlFile, QosClass};
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WriteError {
+    errno: String,
+    file: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct File {
+    file: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Kind {
+    kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Source {
+    source: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Class {
+    qos_class: &'static str,
+}
+
+/// The counters. Clones count together. What may be counted is a closed set: no text of a pod becomes a label.
+#[derive(Debug, Clone)]
+pub struct AgentCounters {
+    reconcile_passes: Counter,
+    reconcile_duration: Histogram,
+    writes: Series<File, Counter>,
+    write_errors: Series<WriteError, Counter>,
+    drift: Series<File, Counter>,
+    events: Series<Kind, Counter>,
+    events_lost: Series<Source, Counter>,
+    pods_refused: Series<Reason, Counter>,
+    container_starts: Counter,
+    container_exits: Series<Reason, Counter>,
+    oom_kills: Series<Class, Counter>,
+}
+
+impl AgentCounters {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let counters = Self {
+            reconcile_passes: Counter::default(),
+            // 100 µs to 1.6 s: a pass that changes nothing, to one that starts a node full of pods.
+            reconcile_duration: Histogram::new((0..8).map(|i| 1e-4 * f64::from(1 << (2 * i)))),
+            writes: Series::default(),
+            write_errors: Series::default(),
+            drift: Series::default(),
+            events: Series::default(),
+            events_lost: Series::default(),
+            pods_refused: Series::default(),
+            container_starts: Counter::default(),
+            container_exits: Series::default(),
+            oom_kills: Series::default(),
+        };
+        for class in QosClass::ALL {
+            // A rule on an increase needs the zero before it.
+            counters.oom_kills.get_or_create_owned(&Class::of(class));
+        }
+        add(registry, &f::RECONCILE_PASSES, counters.reconcile_passes.clone());
+        add(
+            registry,
+            &f::RECONCILE_DURATION,
+            counters.reconcile_duration.clone(),
+        );
+        add(registry, &f::WRITES, counters.writes.clone());
+        add(registry, &f::WRITE_ERRORS, counters.write_errors.clone());
+        add(registry, &f::DRIFT, counters.drift.clone());
+        add(registry, &f::EVENTS, counters.events.clone());
+        add(registry, &f::EVENTS_LOST, counters.events_lost.clone());
+        add(registry, &f::PODS_REFUSED, counters.pods_refused.clone());
+        add(registry, &f::CONTAINER_STARTS, counters.container_starts.clone());
+        add(registry, &f::CONTAINER_EXITS, counters.container_exits.clone());
+        add(registry, &f::OOM_KILLS, counters.oom_kills.clone());
+        counters
+    }
+
+    /// A pass of the reconcile loop ended after `took`.
+    pub fn pass_done(&self, took: Duration) {
+        self.reconcile_passes.inc();
+        self.reconcile_duration.observe(took.as_secs_f64());
+    }
+
+    /// A value was written to `file` and read back.
+    pub fn written(&self, file: ControlFile) {
+        self.writes.get_or_create_owned(&File::of(file)).inc();
+    }
+
+    /// The kernel refused a write to `file`; `errno` is the error's name, such as `EBUSY`, or `drift` for a value
+    /// that was taken and not kept.
+    pub fn write_failed(&self, file: ControlFile, errno: &str) {
+        let labels = WriteError {
+            errno: errno.to_owned(),
+            file: file.to_string(),
+        };
+        self.write_errors.get_or_create_owned(&labels).inc();
+    }
+
+    /// `file` was found to hold something else than what the agent had written.
+    pub fn drifted(&self, file: ControlFile) {
+        self.drift.get_or_create_owned(&File::of(file)).inc();
+    }
+
+    /// The kernel told of `count` things of one kind: `cgroup_made`, `oom_victim`…
+    pub fn events(&self, kind: &'static str, count: u64) {
+        self.events.get_or_create_owned(&Kind { kind }).inc_by(count);
+    }
+
+    /// The kernel had to drop `count` events of one source.
+    pub fn events_lost(&self, source: &'static str, count: u64) {
+        self.events_lost
+            .get_or_create_owned(&Source { source })
+            .inc_by(count);
+    }
+
+    /// A pod was refused: `OutOfcpu`, `OutOfmemory`…
+    pub fn pod_refused(&self, reason: &'static str) {
+        self.pods_refused.get_or_create_owned(&Reason { reason }).inc();
+    }
+
+    /// A container was started.
+    pub fn container_started(&self) {
+        self.container_starts.inc();
+    }
+
+    /// A container ended: `Completed`, `Error`, `OOMKilled`…
+    pub fn container_ended(&self, reason: &'static str) {
+        self.container_exits.get_or_create_owned(&Reason { reason }).inc();
+    }
+
+    /// The OOM killer took `count` processes of a pod of this class.
+    pub fn oom_killed(&self, class: QosClass, count: u64) {
+        self.oom_kills
+            .get_or_create_owned(&Class::of(class))
+            .inc_by(count);
+    }
+}
+
+impl File {
+    fn of(file: ControlFile) -> Self {
+        Self {
+            file: file.to_string(),
+        }
+    }
+}
+
+impl Class {
+    fn of(class: QosClass) -> Self {
+        Self {
+            qos_class: class.as_str(),
+        }
+    }
+}
+
+fn add(registry: &mut Registry, family: &Family, metric: impl Metric) {
+    match family.unit.unit() {
+        Some(unit) => registry.register_with_unit(family.stem, family.help, unit.clone(), metric),
+        None => registry.register(family.stem, family.help, metric),
+    }
+}

@@ -1,0 +1,168 @@
+//! The HTTP servers: metrics and health on TCP, status on a unix socket.
+//!
+//! **Problem.** A port that anything on the node can open must not be able to hold up or fill up the agent.
+//! **How.** One request a connection, a deadline for the whole of it, a bound on the size of the request's head and
+//! on the number of connections; bodies of requests are never read. A client that is slow, silent or greedy loses
+//! its connection, nothing else.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use bytes::Bytes;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{Semaphore, watch};
+
+use super::{Format, Health, Metrics, NotReady, Reports};
+
+/// From accepting a connection to its end, sending included.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// For the request's head alone.
+const HEAD_DEADLINE: Duration = Duration::from_secs(3);
+/// The size of a request's head; more is refused.
+const HEAD_BYTES: usize = 16 << 10;
+/// Connections at a time; further ones wait in the kernel's queue.
+const CONNECTIONS: usize = 32;
+/// After a failed accept, which is nearly always a lack of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// What the servers tell about.
+#[derive(Debug)]
+pub struct Served {
+    /// `/metrics`.
+    pub metrics: Metrics,
+    /// `/status`.
+    pub reports: Reports,
+    /// `/healthz` and `/readyz`.
+    pub health: Arc<Health>,
+    /// Time since a fixed moment, the same that health is told.
+    pub now: fn() -> Duration,
+}
+
+/// Serves `/metrics`, `/healthz`, `/readyz` and an index until `stop` is true or its sender is gone.
+pub async fn serve_metrics(listener: TcpListener, served: Arc<Served>, stop: watch::Receiver<bool>) {
+    let router = Router::new()
+        .route("/", get(index))
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .with_state(served);
+    serve(
+        async || listener.accept().await.map(|(stream, _)| stream),
+        router,
+        stop,
+    )
+    .await;
+}
+
+/// Serves `/status` and `/healthz` on the admin socket until `stop` is true or its sender is gone.
+pub async fn serve_admin(listener: UnixListener, served: Arc<Served>, stop: watch::Receiver<bool>) {
+    let router = Router::new()
+        .route("/status", get(status))
+        .route("/healthz", get(healthz))
+        .with_state(served);
+    serve(
+        async || listener.accept().await.map(|(stream, _)| stream),
+        router,
+        stop,
+    )
+    .await;
+}
+
+async fn serve<S>(accept: impl AsyncFn() -> io::Result<S>, router: Router, mut stop: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let permits = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let accepted = async {
+            // The semaphore is never closed.
+            let permit = Arc::clone(&permits).acquire_owned().await.ok();
+            (permit, accept().await)
+        };
+        let (permit, stream) = tokio::select! {
+            accepted = accepted => accepted,
+            _ = stop.wait_for(|stop| *stop) => return,
+        };
+        let Ok(stream) = stream else {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        let router = router.clone();
+        tokio::spawn(async move {
+            let _permit = permit;
+            connection(stream, router).await;
+        });
+    }
+}
+
+async fn connection<S>(stream: S, router: Router)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let served = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_DEADLINE)
+        .max_buf_size(HEAD_BYTES)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    // How a client's connection ended, in time or not, is the client's business.
+    drop(tokio::time::timeout(DEADLINE, served).await);
+}
+
+type Shared = State<Arc<Served>>;
+
+async fn index() -> Response {
+    let page = concat!(
+        "<!doctype html><title>Plimsoll</title><h1>Plimsoll ",
+        env!("CARGO_PKG_VERSION"),
+        "</h1><ul><li><a href=metrics>/metrics</a><li><a href=healthz>/healthz</a><li><a href=readyz>/readyz</a></ul>\n"
+    );
+    ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], page).into_response()
+}
+
+async fn metrics(State(served): Shared, headers: HeaderMap) -> Response {
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    let format = Format::accepted(accept);
+    match served.metrics.scrape(format) {
+        Ok(text) => (
+            [(header::CONTENT_TYPE, format.content_type())],
+            Body::from(Bytes::from_owner(text)),
+        )
+            .into_response(),
+        Err(_) => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "a metric could not be encoded\n",
+        )
+            .into_response(),
+    }
+}
+
+async fn healthz(State(served): Shared) -> Response {
+    verdict(served.health.alive((served.now)()))
+}
+
+async fn readyz(State(served): Shared) -> Response {
+    verdict(served.health.ready((served.now)()))
+}
+
+fn verdict(health: Result<(), NotReady>) -> Response {
+    match health {
+        Ok(()) => "ok\n".into_response(),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
+    }
+}
+
+async fn status(State(served): Shared) -> Response {
+    let report = Arc::clone(&served.reports.borrow());
+    axum::Json(report.as_ref()).into_response()
+}

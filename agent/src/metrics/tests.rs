@@ -1,0 +1,272 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::families::{ALL, Kind};
+use super::*;
+use crate::model::{
+    Bytes, CgroupId, CgroupLimits, CgroupPath, CgroupReport, ContainerName, ContainerPhase, ContainerReport,
+    ControlFile, CpuPeriod, CpuQuota, CpuUsage, CpuWeight, Limit, MemoryUsage, Namespace, OomScoreAdj,
+    PodName, PodPhase, PodReport, PodUid, PressureTotals, ProbeReport, ProcessIdentity, QosClass,
+};
+
+/// A cgroup whose every figure is there.
+fn cgroup(path: &str) -> CgroupReport {
+    CgroupReport {
+        path: CgroupPath::parse(path).unwrap(),
+        id: Some(CgroupId(7)),
+        sampled_at: Some(Duration::from_secs(1_700_000_000)),
+        limits: CgroupLimits {
+            cpu_weight: Some(CpuWeight(100)),
+            cpu_max: Some((Limit::At(CpuQuota(50_000)), CpuPeriod(100_000))),
+            memory_min: Some(Limit::At(Bytes(0))),
+            memory_low: Some(Limit::At(Bytes::mib(16))),
+            memory_high: Some(Limit::At(Bytes::mib(20))),
+            memory_max: Some(Limit::At(Bytes::mib(24))),
+            swap_max: Some(Limit::At(Bytes::mib(1))),
+            pids_max: Some(Limit::At(100)),
+        },
+        cpu: Some(CpuUsage {
+            total: Duration::from_millis(1500),
+            run_delay: Some(Duration::from_millis(30)),
+            run_delay_count: Some(10),
+            run_delay_histogram: Some(vec![1; 16]),
+            throttled: Some(Duration::from_millis(250)),
+            user: Some(Duration::from_secs(1)),
+            system: Some(Duration::from_millis(500)),
+            periods: Some(100),
+            throttled_periods: Some(3),
+            ..CpuUsage::default()
+        }),
+        memory: Some(MemoryUsage {
+            current: Bytes::mib(20),
+            working_set: Bytes::mib(12),
+            peak: Some(Bytes::mib(30)),
+            swap: Some(Bytes(0)),
+            anon: Some(Bytes::mib(8)),
+            file: Some(Bytes::mib(10)),
+            shmem: Some(Bytes(0)),
+            slab: Some(Bytes::mib(1)),
+            mapped_file: Some(Bytes::mib(2)),
+            page_faults: Some(1000),
+            major_page_faults: Some(2),
+            oom_kills: 1,
+            stalled: Some(Duration::from_millis(5)),
+            ..MemoryUsage::default()
+        }),
+        tasks: Some(4),
+        pressure: Some(PressureTotals::default()),
+    }
+}
+
+fn pod(name: &str, image: &str) -> PodReport {
+    let uid = format!("uid-{name}");
+    let path = format!("burstable/pod{uid}");
+    PodReport {
+        uid: PodUid::parse(&uid).unwrap(),
+        namespace: Namespace::parse("shop").unwrap(),
+        name: PodName::parse(name).unwrap(),
+        qos: QosClass::Burstable,
+        phase: PodPhase::Running,
+        reason: None,
+        message: None,
+        cgroup: cgroup(&path),
+        containers: vec![ContainerReport {
+            name: ContainerName::parse("main").unwrap(),
+            phase: ContainerPhase::Running {
+                process: ProcessIdentity {
+                    pid: 42,
+                    start_ticks: 1,
+                },
+                adopted: false,
+            },
+            restarts: 2,
+            image: Some(image.to_owned()),
+            started_at: Some(Duration::from_secs(1_600_000_000)),
+            oom_score_adj: OomScoreAdj(-998),
+            cgroup: cgroup(&format!("{path}/main")),
+            log_path: None,
+        }],
+    }
+}
+
+fn report(pods: Vec<PodReport>) -> NodeReport {
+    NodeReport {
+        version: "0.1.0".to_owned(),
+        node_name: "n1".to_owned(),
+        root: "/plimsoll".to_owned(),
+        pods,
+        probes: vec![ProbeReport {
+            name: "cpu".to_owned(),
+            attached: true,
+            reason: None,
+        }],
+        ..NodeReport::default()
+    }
+}
+
+fn metrics(pods: Vec<PodReport>) -> (watch::Sender<Arc<NodeReport>>, Metrics) {
+    let (sender, reports) = watch::channel(Arc::new(report(pods)));
+    let metrics = Metrics::new(reports);
+    let counters = metrics.counters();
+    counters.written(ControlFile::CpuMax);
+    counters.write_failed(ControlFile::MemoryMax, "EBUSY");
+    counters.drifted(ControlFile::CpuWeight);
+    counters.events("cgroup_made", 2);
+    counters.events_lost("ring_buffer", 1);
+    counters.pod_refused("OutOfcpu");
+    counters.container_ended("OOMKilled");
+    counters.oom_killed(QosClass::BestEffort, 1);
+    counters.pass_done(Duration::from_millis(2));
+    (sender, metrics)
+}
+
+/// Label names by name of the sample, from a text of either format.
+fn samples(text: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let mut found = BTreeMap::new();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let name = line.split(['{', ' ']).next().unwrap();
+        let labels = line
+            .split_once('{')
+            .map_or("", |(_, rest)| rest.rsplit_once('}').unwrap().0);
+        let labels = labels
+            .split(',')
+            .filter_map(|label| label.split_once('=').map(|(name, _)| name.to_owned()));
+        found.insert(name.to_owned(), labels.collect());
+    }
+    found
+}
+
+#[test]
+fn what_is_served_is_the_table() {
+    let (_sender, metrics) = metrics(vec![pod("web-0", "shop/web")]);
+    let text = metrics.scrape(Format::Classic).unwrap();
+    let mut found = samples(text.as_str());
+    for family in ALL {
+        let mut labels: BTreeSet<_> = family.labels.iter().map(|&l| l.to_owned()).collect();
+        let name = family.name();
+        assert!(
+            text.as_str().contains(&format!("# HELP {name} {}", family.help)),
+            "{name}"
+        );
+        if family.kind == Kind::Histogram {
+            assert!(found.remove(&format!("{name}_sum")).is_some(), "{name}");
+            assert!(found.remove(&format!("{name}_count")).is_some(), "{name}");
+            labels.insert("le".to_owned());
+            assert_eq!(found.remove(&format!("{name}_bucket")), Some(labels), "{name}");
+        } else {
+            assert_eq!(found.remove(&name), Some(labels), "{name}");
+        }
+    }
+    assert!(found.is_empty(), "not in the table: {found:?}");
+}
+
+#[test]
+fn values_are_those_of_the_report() {
+    let (_sender, metrics) = metrics(vec![pod("web-0", "shop/web")]);
+    let text = metrics.scrape(Format::OpenMetrics).unwrap();
+    let text = text.as_str();
+    let labels = "container=\"main\",id=\"/plimsoll/burstable/poduid-web-0/main\",image=\"shop/web\",name=\"main\",\
+                  namespace=\"shop\",pod=\"web-0\"";
+    let own = "container=\"main\",namespace=\"shop\",pod=\"web-0\"";
+    for line in [
+        format!("container_cpu_usage_seconds_total{{{labels},cpu=\"total\"}} 1.5"),
+        format!("container_memory_working_set_bytes{{{labels}}} 12582912"),
+        format!("container_spec_memory_limit_bytes{{{labels}}} 25165824"),
+        format!("container_spec_cpu_quota{{{labels}}} 50000"),
+        format!("container_spec_cpu_shares{{{labels}}} 2597"),
+        format!("container_cpu_cfs_throttled_seconds_total{{{labels}}} 0.25"),
+        format!("plimsoll_container_oom_score_adj{{{own}}} -998.0"),
+        format!("plimsoll_cgroup_run_queue_delay_seconds_sum{{{own}}} 0.03"),
+        format!("plimsoll_cgroup_run_queue_delay_seconds_count{{{own}}} 16"),
+        format!("plimsoll_cgroup_run_queue_delay_seconds_bucket{{le=\"+Inf\",{own}}} 16"),
+        "plimsoll_cgroup_write_errors_total{errno=\"EBUSY\",file=\"memory.max\"} 1".to_owned(),
+        "plimsoll_probe_attached{probe=\"cpu\"} 1".to_owned(),
+        "# TYPE container_cpu_usage_seconds counter".to_owned(),
+        "# UNIT container_cpu_usage_seconds seconds".to_owned(),
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
+    }
+    assert!(
+        text.contains(
+            "plimsoll_cgroup_memory_max_bytes{container=\"\",namespace=\"shop\",pod=\"web-0\"} inf"
+        )
+    );
+    assert!(text.ends_with("# EOF\n"));
+}
+
+#[test]
+fn no_limit_is_0_where_cadvisor_has_it_and_absent_elsewhere() {
+    let mut pod = pod("web-0", "i");
+    for cgroup in [&mut pod.cgroup, &mut pod.containers[0].cgroup] {
+        cgroup.limits.memory_max = Some(Limit::Max);
+        cgroup.limits.swap_max = Some(Limit::At(Bytes(0)));
+        cgroup.limits.cpu_max = Some((Limit::Max, CpuPeriod::DEFAULT));
+    }
+    let (_sender, metrics) = metrics(vec![pod]);
+    let text = metrics.scrape(Format::Classic).unwrap();
+    let values = |name: &str| -> Vec<&str> {
+        let lines = text
+            .as_str()
+            .lines()
+            .filter(|line| line.starts_with(&format!("{name}{{")));
+        lines.map(|line| line.rsplit(' ').next().unwrap()).collect()
+    };
+    assert_eq!(values("container_spec_memory_limit_bytes"), ["0", "0"]);
+    assert_eq!(values("container_spec_cpu_quota"), [""; 0]);
+    assert_eq!(values("container_spec_cpu_period"), ["100000", "100000"]);
+    assert_eq!(values("container_spec_memory_swap_limit_bytes"), [""; 0]);
+    assert_eq!(values("plimsoll_cgroup_memory_swap_max_bytes"), ["0", "0"]);
+    assert_eq!(values("plimsoll_cgroup_memory_max_bytes"), [""; 0]);
+}
+
+#[test]
+fn a_pod_that_is_gone_leaves_nothing_behind() {
+    let (sender, metrics) = metrics(vec![pod("web-0", "i"), pod("web-1", "i")]);
+    let before = metrics.scrape(Format::OpenMetrics).unwrap().as_str().len();
+    for round in 0..200 {
+        let pods = (0..50).map(|i| pod(&format!("p-{round}-{i}"), "i")).collect();
+        sender.send(Arc::new(report(pods))).unwrap();
+        assert!(
+            metrics
+                .scrape(Format::OpenMetrics)
+                .unwrap()
+                .as_str()
+                .contains(&format!("p-{round}-49"))
+        );
+    }
+    sender
+        .send(Arc::new(report(vec![pod("web-0", "i"), pod("web-1", "i")])))
+        .unwrap();
+    let after = metrics.scrape(Format::OpenMetrics).unwrap();
+    assert_eq!(after.as_str().len(), before);
+}
+
+#[test]
+fn a_hostile_text_stays_in_its_label() {
+    let evil = "x\"} 1\nplimsoll_forged{a=\"\\\u{1b}[2J\r\u{0}\u{85}";
+    let long = "y".repeat(5000);
+    let mut refused = pod("web-1", &long);
+    refused.reason = Some(evil.to_owned());
+    let (_sender, metrics) = metrics(vec![pod("web-0", evil), refused]);
+    for format in [Format::OpenMetrics, Format::Classic] {
+        let text = metrics.scrape(format).unwrap();
+        let text = text.as_str();
+        assert!(!text.lines().any(|line| line.starts_with("plimsoll_forged")));
+        assert!(!text.contains(|c: char| c.is_control() && c != '\n'));
+        assert!(text.lines().all(|line| line.len() < 1000));
+        assert!(text.contains("image=\"x\\\"} 1\u{fffd}plimsoll_forged{a=\\\"\\\\"));
+    }
+}
+
+#[test]
+fn the_format_follows_the_accept_header() {
+    let prometheus = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
+                      text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+    assert_eq!(Format::accepted(Some(prometheus)), Format::OpenMetrics);
+    assert_eq!(Format::accepted(Some("text/plain")), Format::Classic);
+    assert_eq!(
+        Format::accepted(Some("application/openmetrics-text;q=0, */*")),
+        Format::Classic
+    );
+    assert_eq!(Format::accepted(None), Format::Classic);
+}
