@@ -1,9 +1,11 @@
 //! Whether the agent works: has the reconcile loop come round, and lately?
 //!
-//! Time is passed in, as time since any fixed moment.
+//! Time is passed in.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+use crate::model::BootTime;
 
 /// How many periods a pass may be late before the agent is not ready.
 const LATE_PERIODS: u32 = 10;
@@ -43,8 +45,8 @@ impl Health {
     }
 
     /// A pass ended at `now`.
-    pub fn pass_done(&self, now: Duration) {
-        let millis = u64::try_from(now.as_millis()).unwrap_or(u64::MAX - 1);
+    pub fn pass_done(&self, now: BootTime) {
+        let millis = u64::try_from(now.0.as_millis()).unwrap_or(u64::MAX - 1);
         self.last_pass.store(millis + 1, Ordering::Relaxed);
     }
 
@@ -52,7 +54,7 @@ impl Health {
     ///
     /// # Errors
     /// [`NotReady`] with the reason.
-    pub fn ready(&self, now: Duration) -> Result<(), NotReady> {
+    pub fn ready(&self, now: BootTime) -> Result<(), NotReady> {
         match self.since_pass(now) {
             None => Err(NotReady::Starting),
             Some(ago) if ago > self.late => Err(NotReady::Stalled { ago }),
@@ -65,16 +67,16 @@ impl Health {
     ///
     /// # Errors
     /// [`NotReady::Stalled`] when the loop hangs.
-    pub fn alive(&self, now: Duration) -> Result<(), NotReady> {
+    pub fn alive(&self, now: BootTime) -> Result<(), NotReady> {
         match self.since_pass(now) {
             Some(ago) if ago > self.late.max(HUNG) => Err(NotReady::Stalled { ago }),
             _ => Ok(()),
         }
     }
 
-    fn since_pass(&self, now: Duration) -> Option<Duration> {
+    fn since_pass(&self, now: BootTime) -> Option<Duration> {
         let millis = self.last_pass.load(Ordering::Relaxed).checked_sub(1)?;
-        Some(now.saturating_sub(Duration::from_millis(millis)))
+        Some(now.0.saturating_sub(Duration::from_millis(millis)))
     }
 }
 
@@ -85,14 +87,15 @@ mod tests {
     #[test]
     fn readiness_follows_the_passes() {
         let health = Health::new(Duration::from_secs(1));
-        let at = Duration::from_secs;
+        let secs = Duration::from_secs;
+        let at = |s| BootTime(secs(s));
         assert_eq!(health.ready(at(0)), Err(NotReady::Starting));
         assert_eq!(health.alive(at(1000)), Ok(()));
         health.pass_done(at(0));
         assert_eq!(health.ready(at(10)), Ok(()));
-        assert_eq!(health.ready(at(11)), Err(NotReady::Stalled { ago: at(11) }));
+        assert_eq!(health.ready(at(11)), Err(NotReady::Stalled { ago: secs(11) }));
         assert_eq!(health.alive(at(60)), Ok(()));
-        assert_eq!(health.alive(at(61)), Err(NotReady::Stalled { ago: at(61) }));
+        assert_eq!(health.alive(at(61)), Err(NotReady::Stalled { ago: secs(61) }));
         health.pass_done(at(61));
         assert_eq!(health.ready(at(62)), Ok(()));
     }

@@ -23,6 +23,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, watch};
 
 use super::{Format, Health, Metrics, NotReady, Reports};
+use crate::model::BootTime;
 
 /// From accepting a connection to its end, sending included.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -36,7 +37,6 @@ const CONNECTIONS: usize = 32;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// What the servers tell about.
-#[derive(Debug)]
 pub struct Served {
     /// `/metrics`.
     pub metrics: Metrics,
@@ -44,8 +44,8 @@ pub struct Served {
     pub reports: Reports,
     /// `/healthz` and `/readyz`.
     pub health: Arc<Health>,
-    /// Time since a fixed moment, the same that health is told.
-    pub now: fn() -> Duration,
+    /// The clock that health is told by.
+    pub now: Box<dyn Fn() -> BootTime + Send + Sync>,
 }
 
 /// Serves `/metrics`, `/healthz`, `/readyz` and an index until `stop` is true or its sender is gone.

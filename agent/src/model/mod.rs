@@ -16,6 +16,7 @@ mod pod;
 mod qos;
 mod quantity;
 mod report;
+mod shown;
 mod time;
 mod tree;
 mod units;
@@ -35,6 +36,7 @@ pub use report::{
     AgentCost, CgroupLimits, CgroupReport, ContainerPhase, ContainerReport, CpuUsage, MemoryUsage,
     NodeReport, PodPhase, PodReport, PressureTotals, ProbeReport,
 };
+pub use shown::Shown;
 pub use time::BootTime;
 pub use tree::{ActualCgroup, ActualTree};
 pub use units::{Bytes, CpuPeriod, CpuQuota, CpuShares, CpuWeight, Limit, MilliCpu, OomScoreAdj};
