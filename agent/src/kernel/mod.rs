@@ -14,3 +14,4 @@ pub mod node_facts;
 pub mod notify;
 pub mod process;
 pub mod readiness;
+mod sys;
