@@ -19,7 +19,7 @@ pub(super) fn command(spec: &VmSpec, image: &Path, dir: &Path) -> Result<Command
         "a machine has at least one CPU and one NUMA node"
     );
     ensure!(
-        spec.cpus % spec.numa_nodes == 0,
+        spec.cpus.is_multiple_of(spec.numa_nodes),
         "{} CPUs cannot be split evenly among NUMA nodes",
         spec.cpus
     );
