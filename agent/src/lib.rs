@@ -1,5 +1,6 @@
 //! Plimsoll, a node agent.
 
+pub mod act;
 pub mod config;
 pub mod decide;
 pub mod kernel;

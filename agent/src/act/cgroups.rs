@@ -1,0 +1,263 @@
+//! Carrying out a plan on the tree of cgroups.
+//!
+//! **Problem.** Any operation may be refused, the kernel may keep another value than was written, a cgroup may vanish in
+//! between: a pod must end up wholly placed or not at all, and no pod's trouble may touch another's. **How.** A [`Step`]
+//! is the unit. Its operations are carried out in order, every written value is read back, and the first one that goes
+//! wrong takes back what the step did so far, last first: values that stood there, controllers, cgroups. The other steps
+//! go on. Removing is begun here and carried on by [`Removals`].
+//!
+//! # Properties
+//! - A step is done wholly, or undone and reported; what could not be undone is reported too.
+//! - Nothing is written that the plan does not contain, other than to undo it.
+//! - A cgroup that vanished is data: its step is undone and named, and no error is counted.
+//! - Carrying out, re-reading and planning again converges, whatever failed (tested with `decide::plan` on the fake).
+
+use crate::decide::plan::{CgroupOp, Scope, Step};
+use crate::kernel::cgroup_fs::{CgroupError, CgroupFs};
+use crate::model::{BootTime, CgroupPath, ControlFile, Controller, KnobValue};
+
+use super::remove::Removals;
+
+/// Why an operation did not do what it should.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// The kernel refused.
+    #[error(transparent)]
+    Refused(#[from] CgroupError),
+    /// The kernel took the value and keeps another one.
+    #[error("wrote {wanted:?} to {file} of {path}, which then reads {read:?}", wanted = wanted.to_string())]
+    NotKept {
+        /// Which cgroup.
+        path: CgroupPath,
+        /// Which file.
+        file: ControlFile,
+        /// What was written.
+        wanted: KnobValue,
+        /// What the file reads.
+        read: String,
+    },
+    /// Controllers were enabled and are not there.
+    #[error("enabled {controller} in {path}, which does not list it")]
+    NotEnabled {
+        /// Which cgroup.
+        path: CgroupPath,
+        /// One of the controllers that are missing.
+        controller: Controller,
+    },
+    /// What was there before is still being removed.
+    #[error("{path} is still being removed")]
+    BeingRemoved {
+        /// Which cgroup.
+        path: CgroupPath,
+    },
+}
+
+impl ApplyError {
+    /// Whether the cgroup is not there (any more): the next plan takes care of it.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Self::Refused(error) if error.is_gone())
+    }
+
+    /// The kernel's error number, if it gave one.
+    #[must_use]
+    pub fn errno(&self) -> Option<i32> {
+        match self {
+            Self::Refused(error) => error.errno(),
+            Self::NotKept { .. } | Self::NotEnabled { .. } | Self::BeingRemoved { .. } => None,
+        }
+    }
+}
+
+/// A step that was not done.
+#[derive(Debug)]
+pub struct FailedStep {
+    /// Whom it is about.
+    pub scope: Scope,
+    /// The operation that went wrong.
+    pub op: CgroupOp,
+    /// How.
+    pub error: ApplyError,
+    /// What could not be taken back; empty when the step is undone as a whole.
+    pub left_over: Vec<ApplyError>,
+}
+
+/// What came of a plan.
+#[derive(Debug, Default)]
+pub struct ApplyReport {
+    /// Steps done wholly, in order.
+    pub done: Vec<Scope>,
+    /// Steps that failed.
+    pub failed: Vec<FailedStep>,
+    /// Steps that met a cgroup that is gone: to be planned anew. Nothing is wrong with them.
+    pub overtaken: Vec<FailedStep>,
+    /// Values written and kept, undoing not counted.
+    pub writes: u64,
+    /// Cgroups made.
+    pub made: u64,
+}
+
+/// Carries out `steps` in order. Removals are begun; [`Removals::poll`] carries them on.
+pub fn apply(fs: &dyn CgroupFs, steps: &[Step], removals: &mut Removals, now: BootTime) -> ApplyReport {
+    let mut report = ApplyReport::default();
+    for step in steps {
+        let mut done = Vec::with_capacity(step.ops.len());
+        let failure = step.ops.iter().find_map(|op| {
+            let effect = carry_out(fs, op, removals, now);
+            effect
+                .map(|effect| done.push(effect))
+                .err()
+                .map(|error| (op, error))
+        });
+        let Some((op, error)) = failure else {
+            for effect in &done {
+                match effect {
+                    Effect::Wrote { .. } => report.writes += 1,
+                    Effect::Made(_) => report.made += 1,
+                    Effect::Enabled { .. } | Effect::Nothing => {}
+                }
+            }
+            report.done.push(step.scope.clone());
+            continue;
+        };
+        let left_over = done.iter().rev().filter_map(|effect| undo(fs, effect).err());
+        let failed = FailedStep {
+            scope: step.scope.clone(),
+            op: op.clone(),
+            left_over: left_over.filter(|error| !error.is_gone()).collect(),
+            error,
+        };
+        if failed.error.is_gone() && failed.left_over.is_empty() {
+            report.overtaken.push(failed);
+        } else {
+            report.failed.push(failed);
+        }
+    }
+    report
+}
+
+/// What an operation changed, as far as it must be known to take it back.
+#[derive(Debug)]
+enum Effect {
+    Made(CgroupPath),
+    Enabled {
+        path: CgroupPath,
+        controllers: Vec<Controller>,
+    },
+    Wrote {
+        path: CgroupPath,
+        file: ControlFile,
+        previous: Option<String>,
+    },
+    /// What was asked for was there, or cannot be taken back (a removal).
+    Nothing,
+}
+
+fn carry_out(
+    fs: &dyn CgroupFs,
+    op: &CgroupOp,
+    removals: &mut Removals,
+    now: BootTime,
+) -> Result<Effect, ApplyError> {
+    match op {
+        CgroupOp::Create { path } => {
+            if removals.covers(path) {
+                return Err(ApplyError::BeingRemoved { path: path.clone() });
+            }
+            let found = match fs.id(path) {
+                Err(error) if error.is_gone() => None,
+                found => Some(found?),
+            };
+            let made = fs.create(path)?;
+            Ok(if found == Some(made) {
+                Effect::Nothing
+            } else {
+                Effect::Made(path.clone())
+            })
+        }
+        CgroupOp::Enable { path, controllers } => {
+            let before = enabled(fs, path)?;
+            let missing: Vec<_> = controllers
+                .iter()
+                .copied()
+                .filter(|c| !before.contains(c))
+                .collect();
+            // Noted before it is checked: what was written must be taken back even if it did not help.
+            let effect = Effect::Enabled {
+                path: path.clone(),
+                controllers: missing.clone(),
+            };
+            fs.write(path, ControlFile::SubtreeControl, &words('+', &missing))?;
+            let after = enabled(fs, path)?;
+            match controllers.iter().find(|c| !after.contains(c)) {
+                None => Ok(effect),
+                Some(controller) => {
+                    undo(fs, &effect)?;
+                    Err(ApplyError::NotEnabled {
+                        path: path.clone(),
+                        controller: *controller,
+                    })
+                }
+            }
+        }
+        CgroupOp::Write {
+            path,
+            file,
+            value,
+            previous,
+        } => {
+            let effect = Effect::Wrote {
+                path: path.clone(),
+                file: *file,
+                previous: previous.clone(),
+            };
+            fs.write(path, *file, &value.to_string())?;
+            let read = fs.read(path, *file)?;
+            if value.accepts(&read) {
+                return Ok(effect);
+            }
+            undo(fs, &effect)?;
+            Err(ApplyError::NotKept {
+                path: path.clone(),
+                file: *file,
+                wanted: *value,
+                read: read.trim_end().to_owned(),
+            })
+        }
+        CgroupOp::Remove { path } => {
+            removals.begin(fs, path, now)?;
+            Ok(Effect::Nothing)
+        }
+    }
+}
+
+/// Takes one effect back.
+fn undo(fs: &dyn CgroupFs, effect: &Effect) -> Result<(), ApplyError> {
+    match effect {
+        Effect::Made(path) => fs.remove(path)?,
+        Effect::Enabled { path, controllers } if !controllers.is_empty() => {
+            fs.write(path, ControlFile::SubtreeControl, &words('-', controllers))?;
+        }
+        Effect::Wrote {
+            path,
+            file,
+            previous: Some(previous),
+        } => fs.write(path, *file, previous.trim_end())?,
+        // A file of a new cgroup goes with the cgroup.
+        Effect::Wrote { previous: None, .. } | Effect::Enabled { .. } | Effect::Nothing => {}
+    }
+    Ok(())
+}
+
+fn enabled(fs: &dyn CgroupFs, path: &CgroupPath) -> Result<Vec<Controller>, CgroupError> {
+    let listed = fs.read(path, ControlFile::SubtreeControl)?;
+    Ok(listed
+        .split_whitespace()
+        .filter_map(Controller::from_name)
+        .collect())
+}
+
+fn words(sign: char, controllers: &[Controller]) -> String {
+    let words: Vec<_> = controllers.iter().map(|c| format!("{sign}{c}")).collect();
+    words.join(" ")
+}

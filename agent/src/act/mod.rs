@@ -1,0 +1,4 @@
+//! Plan in, effects out: never a choice of its own, and nothing is believed until it was read back.
+
+pub mod cgroups;
+pub mod remove;

@@ -1,0 +1,351 @@
+//! What a cgroup uses and has suffered, from its interface files.
+//!
+//! **Problem.** eBPF gives these figures for all cgroups at once, but not everywhere: then they come from files, for
+//! hundreds of cgroups each second. **How.** [`CgroupStats::take`] is pure: it reads one file's text into typed fields.
+//! [`FileSampler`] keeps the files of every watched cgroup open, so that a figure costs one `pread`. A file that does
+//! not exist (no such controller, older kernel) leaves its fields `None`; it is never 0.
+//!
+//! # Properties
+//! - A cgroup made again under the same name is sampled as the new one, with the new identity.
+//! - Descriptors kept open are those of the cgroups sampled last.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::parse::{self, Pressure};
+use crate::kernel::cgroup_fs::{CgroupError, CgroupFs, Fault, KeptFile, RealCgroupFs};
+use crate::model::{Bytes, CgroupId, CgroupPath, ControlFile};
+
+/// `cpu.stat`. The throttling part needs the controller.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CpuStat {
+    /// CPU time used since the cgroup was made.
+    pub usage: Duration,
+    /// The part in user mode.
+    pub user: Duration,
+    /// The part in the kernel.
+    pub system: Duration,
+    /// Bandwidth periods in which a task was runnable.
+    pub periods: Option<u64>,
+    /// Bandwidth periods in which the quota was used up.
+    pub throttled_periods: Option<u64>,
+    /// Time held back by `cpu.max`.
+    pub throttled: Option<Duration>,
+}
+
+/// The parts of `memory.stat` that the agent uses.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MemoryStat {
+    /// Anonymous memory.
+    pub anon: Bytes,
+    /// File cache, shared memory included.
+    pub file: Bytes,
+    /// Shared memory and tmpfs.
+    pub shmem: Bytes,
+    /// The kernel's slab memory.
+    pub slab: Bytes,
+    /// The part of it that cannot be reclaimed.
+    pub slab_unreclaimable: Bytes,
+    /// File pages mapped by a process.
+    pub file_mapped: Bytes,
+    /// File pages first in line for reclaim.
+    pub inactive_file: Bytes,
+    /// Stacks of tasks in the kernel.
+    pub kernel_stack: Bytes,
+    /// Page tables.
+    pub page_tables: Bytes,
+    /// Network buffers.
+    pub sock: Bytes,
+    /// Page faults.
+    pub page_faults: u64,
+    /// Page faults that waited for a disk.
+    pub major_page_faults: u64,
+}
+
+/// `memory.events`, or `.local`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MemoryEvents {
+    /// Reclaimed although below `memory.low`.
+    pub low: u64,
+    /// Throttled over `memory.high`.
+    pub high: u64,
+    /// Held at `memory.max`.
+    pub max: u64,
+    /// Allocations that were about to fail.
+    pub oom: u64,
+    /// Processes killed by the OOM killer; one killed with its group counts twice.
+    pub oom_kill: u64,
+    /// Groups killed by the OOM killer (since Linux 5.17).
+    pub oom_group_kill: u64,
+}
+
+/// All figures of one cgroup.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct CgroupStats {
+    /// CPU time.
+    pub cpu: Option<CpuStat>,
+    /// `memory.current`.
+    pub memory_current: Option<Bytes>,
+    /// `memory.peak` (since Linux 5.19).
+    pub memory_peak: Option<Bytes>,
+    /// `memory.swap.current`.
+    pub swap_current: Option<Bytes>,
+    /// Memory by kind.
+    pub memory: Option<MemoryStat>,
+    /// Limit events in the subtree.
+    pub events: Option<MemoryEvents>,
+    /// Limit events of the cgroup alone.
+    pub events_local: Option<MemoryEvents>,
+    /// `pids.current`.
+    pub tasks: Option<u64>,
+    /// CPU pressure.
+    pub cpu_pressure: Option<Pressure>,
+    /// Memory pressure.
+    pub memory_pressure: Option<Pressure>,
+    /// IO pressure.
+    pub io_pressure: Option<Pressure>,
+}
+
+impl CgroupStats {
+    /// Every file that [`take`](Self::take) understands.
+    pub const FILES: [ControlFile; 11] = [
+        ControlFile::CpuStat,
+        ControlFile::MemoryCurrent,
+        ControlFile::MemoryPeak,
+        ControlFile::MemorySwapCurrent,
+        ControlFile::MemoryStat,
+        ControlFile::MemoryEvents,
+        ControlFile::MemoryEventsLocal,
+        ControlFile::PidsCurrent,
+        ControlFile::CpuPressure,
+        ControlFile::MemoryPressure,
+        ControlFile::IoPressure,
+    ];
+
+    /// Takes in the content of one file; others than [`FILES`](Self::FILES) change nothing.
+    pub fn take(&mut self, file: ControlFile, text: &str) {
+        match file {
+            ControlFile::CpuStat => self.cpu = cpu_stat(text),
+            ControlFile::MemoryCurrent => self.memory_current = parse::bytes(text),
+            ControlFile::MemoryPeak => self.memory_peak = parse::bytes(text),
+            ControlFile::MemorySwapCurrent => self.swap_current = parse::bytes(text),
+            ControlFile::MemoryStat => self.memory = Some(memory_stat(text)),
+            ControlFile::MemoryEvents => self.events = Some(memory_events(text)),
+            ControlFile::MemoryEventsLocal => self.events_local = Some(memory_events(text)),
+            ControlFile::PidsCurrent => self.tasks = parse::number(text),
+            ControlFile::CpuPressure => self.cpu_pressure = Some(parse::pressure(text)),
+            ControlFile::MemoryPressure => self.memory_pressure = Some(parse::pressure(text)),
+            ControlFile::IoPressure => self.io_pressure = Some(parse::pressure(text)),
+            _ => {}
+        }
+    }
+
+    /// Reads `files` of one cgroup, opening and closing each.
+    ///
+    /// # Errors
+    /// The kernel's refusal, [`Fault::Gone`] included; a file that does not exist is no error.
+    pub fn read(fs: &dyn CgroupFs, path: &CgroupPath, files: &[ControlFile]) -> Result<Self, CgroupError> {
+        let mut stats = Self::default();
+        for file in files {
+            match fs.read(path, *file) {
+                Ok(text) => stats.take(*file, &text),
+                Err(error) if is_absent(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(stats)
+    }
+}
+
+/// Whether the kernel does not offer the file here: it does not exist, or (pressure files of a kernel with
+/// `psi=0`) it cannot be opened.
+fn is_absent(error: &CgroupError) -> bool {
+    /// `EOPNOTSUPP` on Linux.
+    const NOT_SUPPORTED: i32 = 95;
+    error.fault == Fault::NoSuchFile || error.errno() == Some(NOT_SUPPORTED)
+}
+
+fn cpu_stat(text: &str) -> Option<CpuStat> {
+    let mut stat = CpuStat::default();
+    let mut found = false;
+    for (key, value) in parse::flat_keyed(text) {
+        match key {
+            "usage_usec" => {
+                stat.usage = Duration::from_micros(value);
+                found = true;
+            }
+            "user_usec" => stat.user = Duration::from_micros(value),
+            "system_usec" => stat.system = Duration::from_micros(value),
+            "nr_periods" => stat.periods = Some(value),
+            "nr_throttled" => stat.throttled_periods = Some(value),
+            "throttled_usec" => stat.throttled = Some(Duration::from_micros(value)),
+            _ => {}
+        }
+    }
+    found.then_some(stat)
+}
+
+fn memory_stat(text: &str) -> MemoryStat {
+    let mut stat = MemoryStat::default();
+    for (key, value) in parse::flat_keyed(text) {
+        match key {
+            "anon" => stat.anon = Bytes(value),
+            "file" => stat.file = Bytes(value),
+            "shmem" => stat.shmem = Bytes(value),
+            "slab" => stat.slab = Bytes(value),
+            "slab_unreclaimable" => stat.slab_unreclaimable = Bytes(value),
+            "file_mapped" => stat.file_mapped = Bytes(value),
+            "inactive_file" => stat.inactive_file = Bytes(value),
+            "kernel_stack" => stat.kernel_stack = Bytes(value),
+            "pagetables" => stat.page_tables = Bytes(value),
+            "sock" => stat.sock = Bytes(value),
+            "pgfault" => stat.page_faults = value,
+            "pgmajfault" => stat.major_page_faults = value,
+            _ => {}
+        }
+    }
+    stat
+}
+
+fn memory_events(text: &str) -> MemoryEvents {
+    let mut events = MemoryEvents::default();
+    for (key, value) in parse::flat_keyed(text) {
+        match key {
+            "low" => events.low = value,
+            "high" => events.high = value,
+            "max" => events.max = value,
+            "oom" => events.oom = value,
+            "oom_kill" => events.oom_kill = value,
+            "oom_group_kill" => events.oom_group_kill = value,
+            _ => {}
+        }
+    }
+    events
+}
+
+/// The files of one cgroup, open.
+#[derive(Debug)]
+struct Kept {
+    id: CgroupId,
+    files: Vec<(ControlFile, KeptFile)>,
+}
+
+/// Samples many cgroups over and over.
+#[derive(Debug)]
+pub struct FileSampler {
+    files: Vec<ControlFile>,
+    kept: BTreeMap<CgroupPath, Kept>,
+    buffer: Vec<u8>,
+}
+
+impl FileSampler {
+    /// A sampler of these files of each cgroup.
+    #[must_use]
+    pub fn new(files: &[ControlFile]) -> Self {
+        Self {
+            files: files.to_vec(),
+            kept: BTreeMap::new(),
+            buffer: Vec::new(),
+        }
+    }
+
+    /// One sample of each cgroup of `paths`; cgroups that are gone are left out, and files of others are closed.
+    ///
+    /// # Errors
+    /// The kernel's refusal of anything but a missing cgroup or file.
+    pub fn sample(
+        &mut self,
+        fs: &RealCgroupFs,
+        paths: &[CgroupPath],
+    ) -> Result<Vec<(CgroupPath, CgroupId, CgroupStats)>, CgroupError> {
+        let mut before = std::mem::take(&mut self.kept);
+        let mut samples = Vec::with_capacity(paths.len());
+        for path in paths {
+            let known = before.remove(path).map(Ok);
+            let sampled = known
+                .unwrap_or_else(|| self.open(fs, path))
+                .and_then(|kept| self.read(kept));
+            let sampled = match sampled {
+                // Gone since it was opened: perhaps another one has its place.
+                Err(error) if error.is_gone() => self.open(fs, path).and_then(|kept| self.read(kept)),
+                sampled => sampled,
+            };
+            match sampled {
+                Ok((kept, stats)) => {
+                    samples.push((path.clone(), kept.id, stats));
+                    self.kept.insert(path.clone(), kept);
+                }
+                Err(error) if error.is_gone() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(samples)
+    }
+
+    fn open(&self, fs: &RealCgroupFs, path: &CgroupPath) -> Result<Kept, CgroupError> {
+        let id = fs.id(path)?;
+        let mut files = Vec::with_capacity(self.files.len());
+        for file in &self.files {
+            match fs.keep(path, *file) {
+                Ok(kept) => files.push((*file, kept)),
+                Err(error) if is_absent(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Kept { id, files })
+    }
+
+    fn read(&mut self, kept: Kept) -> Result<(Kept, CgroupStats), CgroupError> {
+        let mut stats = CgroupStats::default();
+        for (file, open) in &kept.files {
+            stats.take(*file, parse::text(open.read(&mut self.buffer)?));
+        }
+        Ok((kept, stats))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::cgroup_fs::FakeCgroupFs;
+    use crate::model::Controller;
+
+    #[test]
+    fn a_missing_file_is_none_and_not_zero() {
+        let fs = FakeCgroupFs::new([Controller::Cpu]);
+        let stats = CgroupStats::read(&fs, &CgroupPath::ROOT, &CgroupStats::FILES).unwrap();
+        assert_eq!(stats.cpu.map(|cpu| cpu.usage), Some(Duration::ZERO));
+        assert_eq!(
+            (stats.memory_current, stats.memory, stats.tasks),
+            (None, None, None)
+        );
+    }
+
+    #[test]
+    fn without_the_cpu_controller_there_is_usage_and_no_throttling() {
+        let mut stats = CgroupStats::default();
+        stats.take(
+            ControlFile::CpuStat,
+            "usage_usec 1500\nuser_usec 1000\nsystem_usec 500\n",
+        );
+        let cpu = stats.cpu.unwrap();
+        assert_eq!(cpu.usage, Duration::from_micros(1500));
+        assert_eq!((cpu.periods, cpu.throttled), (None, None));
+        stats.take(ControlFile::CpuStat, "");
+        assert_eq!(stats.cpu, None);
+    }
+
+    #[test]
+    fn every_file_named_is_understood() {
+        for file in CgroupStats::FILES {
+            let mut stats = CgroupStats::default();
+            let text = if file == ControlFile::CpuStat {
+                "usage_usec 1\n"
+            } else {
+                "1\n"
+            };
+            stats.take(file, text);
+            assert_ne!(stats, CgroupStats::default(), "{file}");
+        }
+    }
+}
