@@ -14,7 +14,7 @@
 
 use crate::decide::plan::{CgroupOp, Scope, Step};
 use crate::kernel::cgroup_fs::{CgroupError, CgroupFs};
-use crate::model::{BootTime, CgroupPath, ControlFile, Controller, KnobValue};
+use crate::model::{BootTime, CgroupPath, ControlFile, Controller};
 
 use super::remove::Removals;
 
@@ -25,14 +25,14 @@ pub enum ApplyError {
     #[error(transparent)]
     Refused(#[from] CgroupError),
     /// The kernel took the value and keeps another one.
-    #[error("wrote {wanted:?} to {file} of {path}, which then reads {read:?}", wanted = wanted.to_string())]
+    #[error("wrote {wanted:?} to {file} of {path}, which then reads {read:?}")]
     NotKept {
         /// Which cgroup.
         path: CgroupPath,
         /// Which file.
         file: ControlFile,
         /// What was written.
-        wanted: KnobValue,
+        wanted: String,
         /// What the file reads.
         read: String,
     },
@@ -53,10 +53,15 @@ pub enum ApplyError {
 }
 
 impl ApplyError {
-    /// Whether the cgroup is not there (any more): the next plan takes care of it.
+    /// Whether this happens in the normal course of things: the cgroup is not there (any more), or not gone yet. The
+    /// next plan takes care of it.
     #[must_use]
-    pub fn is_gone(&self) -> bool {
-        matches!(self, Self::Refused(error) if error.is_gone())
+    pub fn is_expected(&self) -> bool {
+        match self {
+            Self::Refused(error) => error.is_gone(),
+            Self::BeingRemoved { .. } => true,
+            Self::NotKept { .. } | Self::NotEnabled { .. } => false,
+        }
     }
 
     /// The kernel's error number, if it gave one.
@@ -89,7 +94,7 @@ pub struct ApplyReport {
     pub done: Vec<Scope>,
     /// Steps that failed.
     pub failed: Vec<FailedStep>,
-    /// Steps that met a cgroup that is gone: to be planned anew. Nothing is wrong with them.
+    /// Steps that met a cgroup that is gone, or not gone yet: to be planned anew. Nothing is wrong with them.
     pub overtaken: Vec<FailedStep>,
     /// Values written and kept, undoing not counted.
     pub writes: u64,
@@ -98,23 +103,23 @@ pub struct ApplyReport {
 }
 
 /// Carries out `steps` in order. Removals are begun; [`Removals::poll`] carries them on.
+///
+/// Before Linux 6.16 lowering `memory.high` or `memory.max` below the usage makes the kernel reclaim within the write,
+/// for seconds: call this where that disturbs nobody.
 pub fn apply(fs: &dyn CgroupFs, steps: &[Step], removals: &mut Removals, now: BootTime) -> ApplyReport {
     let mut report = ApplyReport::default();
     for step in steps {
         let mut done = Vec::with_capacity(step.ops.len());
         let failure = step.ops.iter().find_map(|op| {
-            let effect = carry_out(fs, op, removals, now);
-            effect
-                .map(|effect| done.push(effect))
-                .err()
-                .map(|error| (op, error))
+            let result = carry_out(fs, op, &mut done, removals, now);
+            result.err().map(|error| (op, error))
         });
         let Some((op, error)) = failure else {
             for effect in &done {
                 match effect {
                     Effect::Wrote { .. } => report.writes += 1,
                     Effect::Made(_) => report.made += 1,
-                    Effect::Enabled { .. } | Effect::Nothing => {}
+                    Effect::Enabled { .. } => {}
                 }
             }
             report.done.push(step.scope.clone());
@@ -124,10 +129,10 @@ pub fn apply(fs: &dyn CgroupFs, steps: &[Step], removals: &mut Removals, now: Bo
         let failed = FailedStep {
             scope: step.scope.clone(),
             op: op.clone(),
-            left_over: left_over.filter(|error| !error.is_gone()).collect(),
+            left_over: left_over.filter(|error| !error.is_expected()).collect(),
             error,
         };
-        if failed.error.is_gone() && failed.left_over.is_empty() {
+        if failed.error.is_expected() && failed.left_over.is_empty() {
             report.overtaken.push(failed);
         } else {
             report.failed.push(failed);
@@ -149,16 +154,16 @@ enum Effect {
         file: ControlFile,
         previous: Option<String>,
     },
-    /// What was asked for was there, or cannot be taken back (a removal).
-    Nothing,
 }
 
+/// Does one operation. What it changed is in `done` before it is checked: a change that did not help is still one.
 fn carry_out(
     fs: &dyn CgroupFs,
     op: &CgroupOp,
+    done: &mut Vec<Effect>,
     removals: &mut Removals,
     now: BootTime,
-) -> Result<Effect, ApplyError> {
+) -> Result<(), ApplyError> {
     match op {
         CgroupOp::Create { path } => {
             if removals.covers(path) {
@@ -168,12 +173,10 @@ fn carry_out(
                 Err(error) if error.is_gone() => None,
                 found => Some(found?),
             };
-            let made = fs.create(path)?;
-            Ok(if found == Some(made) {
-                Effect::Nothing
-            } else {
-                Effect::Made(path.clone())
-            })
+            if found != Some(fs.create(path)?) {
+                done.push(Effect::Made(path.clone()));
+            }
+            Ok(())
         }
         CgroupOp::Enable { path, controllers } => {
             let before = enabled(fs, path)?;
@@ -182,22 +185,21 @@ fn carry_out(
                 .copied()
                 .filter(|c| !before.contains(c))
                 .collect();
-            // Noted before it is checked: what was written must be taken back even if it did not help.
-            let effect = Effect::Enabled {
+            if missing.is_empty() {
+                return Ok(());
+            }
+            fs.write(path, ControlFile::SubtreeControl, &words('+', &missing))?;
+            done.push(Effect::Enabled {
                 path: path.clone(),
                 controllers: missing.clone(),
-            };
-            fs.write(path, ControlFile::SubtreeControl, &words('+', &missing))?;
+            });
             let after = enabled(fs, path)?;
-            match controllers.iter().find(|c| !after.contains(c)) {
-                None => Ok(effect),
-                Some(controller) => {
-                    undo(fs, &effect)?;
-                    Err(ApplyError::NotEnabled {
-                        path: path.clone(),
-                        controller: *controller,
-                    })
-                }
+            match missing.into_iter().find(|c| !after.contains(c)) {
+                None => Ok(()),
+                Some(controller) => Err(ApplyError::NotEnabled {
+                    path: path.clone(),
+                    controller,
+                }),
             }
         }
         CgroupOp::Write {
@@ -206,47 +208,58 @@ fn carry_out(
             value,
             previous,
         } => {
-            let effect = Effect::Wrote {
+            let text = value.to_string();
+            fs.write(path, *file, &text)?;
+            done.push(Effect::Wrote {
                 path: path.clone(),
                 file: *file,
                 previous: previous.clone(),
-            };
-            fs.write(path, *file, &value.to_string())?;
-            let read = fs.read(path, *file)?;
-            if value.accepts(&read) {
-                return Ok(effect);
-            }
-            undo(fs, &effect)?;
-            Err(ApplyError::NotKept {
-                path: path.clone(),
-                file: *file,
-                wanted: *value,
-                read: read.trim_end().to_owned(),
-            })
+            });
+            check_kept(fs, path, *file, &text, |read| value.accepts(read))
         }
-        CgroupOp::Remove { path } => {
-            removals.begin(fs, path, now)?;
-            Ok(Effect::Nothing)
-        }
+        CgroupOp::Remove { path } => Ok(removals.begin(fs, path, now)?),
     }
 }
 
 /// Takes one effect back.
 fn undo(fs: &dyn CgroupFs, effect: &Effect) -> Result<(), ApplyError> {
     match effect {
-        Effect::Made(path) => fs.remove(path)?,
-        Effect::Enabled { path, controllers } if !controllers.is_empty() => {
-            fs.write(path, ControlFile::SubtreeControl, &words('-', controllers))?;
+        Effect::Made(path) => Ok(fs.remove(path)?),
+        Effect::Enabled { path, controllers } => {
+            Ok(fs.write(path, ControlFile::SubtreeControl, &words('-', controllers))?)
         }
         Effect::Wrote {
             path,
             file,
             previous: Some(previous),
-        } => fs.write(path, *file, previous.trim_end())?,
+        } => {
+            let previous = previous.trim_end();
+            fs.write(path, *file, previous)?;
+            check_kept(fs, path, *file, previous, |read| read == previous)
+        }
         // A file of a new cgroup goes with the cgroup.
-        Effect::Wrote { previous: None, .. } | Effect::Enabled { .. } | Effect::Nothing => {}
+        Effect::Wrote { previous: None, .. } => Ok(()),
     }
-    Ok(())
+}
+
+fn check_kept(
+    fs: &dyn CgroupFs,
+    path: &CgroupPath,
+    file: ControlFile,
+    wanted: &str,
+    accepts: impl FnOnce(&str) -> bool,
+) -> Result<(), ApplyError> {
+    let read = fs.read(path, file)?;
+    let read = read.trim_end();
+    if accepts(read) {
+        return Ok(());
+    }
+    Err(ApplyError::NotKept {
+        path: path.clone(),
+        file,
+        wanted: wanted.to_owned(),
+        read: read.to_owned(),
+    })
 }
 
 fn enabled(fs: &dyn CgroupFs, path: &CgroupPath) -> Result<Vec<Controller>, CgroupError> {
@@ -261,3 +274,6 @@ fn words(sign: char, controllers: &[Controller]) -> String {
     let words: Vec<_> = controllers.iter().map(|c| format!("{sign}{c}")).collect();
     words.join(" ")
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,11 +13,12 @@
 //! | [`kill`](CgroupFs::kill) | `Cgroup::kill` | falls back to signals before Linux 5.14 |
 //! | joining (`cgroup.procs`) | `add_task_by_tgid` | |
 //! | `cpu.weight` | `CpuController::set_shares` | |
-//! | `memory.{min,low,high,max}` | `MemController::set_mem` | one value a call; above `i64::MAX` our own write |
+//! | `memory.{min,low}` | `MemController::set_mem` | one value a call; above `i64::MAX` our own write |
 //! | `memory.swap.max` | `MemController::set_memswap_limit` | the same |
 //! | `pids.max` | `PidController::set_pid_max` | the same |
 //!
-//! Everything else, and every read, is [`RealCgroupFs`]; nothing is believed until read back. A differential test
+//! `memory.high` and `memory.max` are written by [`RealCgroupFs`] although the crate could: its blocking write makes the
+//! agent reclaim the pod's memory, for seconds. Everything else, and every read, is [`RealCgroupFs`]; nothing is believed until read back. A differential test
 //! in the VM holds this against [`RealCgroupFs`] for every row.
 //!
 //! # Properties
@@ -145,18 +146,6 @@ fn write_by_crate(
             low: Some(limit),
             high: None,
             max: None,
-        }),
-        ControlFile::MemoryHigh => memory(SetMemory {
-            min: None,
-            low: None,
-            high: Some(limit),
-            max: None,
-        }),
-        ControlFile::MemoryMax => memory(SetMemory {
-            min: None,
-            low: None,
-            high: None,
-            max: Some(limit),
         }),
         ControlFile::MemorySwapMax => {
             let swap = match limit {

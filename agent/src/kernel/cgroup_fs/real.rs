@@ -123,7 +123,13 @@ impl RealCgroupFs {
     }
 
     fn try_write(&self, path: &CgroupPath, file: ControlFile, value: &str) -> Result<(), Errno> {
-        let fd = self.open_file(path, file, OFlags::WRONLY)?;
+        let mut flags = OFlags::WRONLY;
+        if matches!(file, ControlFile::MemoryHigh | ControlFile::MemoryMax) {
+            // Since Linux 6.16: set the limit and leave reclaiming to those who allocate. The write would otherwise
+            // take seconds when the usage is above the new limit.
+            flags |= OFlags::NONBLOCK;
+        }
+        let fd = self.open_file(path, file, flags)?;
         let written = rustix::io::retry_on_intr(|| rustix::io::write(&fd, value.as_bytes()))?;
         if written == value.len() {
             Ok(())
