@@ -96,6 +96,27 @@ fn absent_is_none<T>(result: io::Result<T>, path: &Path) -> Result<Option<T>, Fa
     }
 }
 
+/// The whole content of a text file of moderate size, such as a configuration.
+///
+/// # Errors
+/// It is absent, unreadable, too large, or not UTF-8.
+pub fn read_text(path: &Path) -> Result<String, FactError> {
+    let error = |source| FactError {
+        path: path.to_owned(),
+        source,
+    };
+    let mut text = String::new();
+    let file = File::open(path).map_err(error)?;
+    let length = file.take(LARGEST + 1).read_to_string(&mut text).map_err(error)?;
+    if u64::try_from(length).is_ok_and(|length| length <= LARGEST) {
+        return Ok(text);
+    }
+    Err(error(io::Error::new(
+        io::ErrorKind::FileTooLarge,
+        format!("it has more than {}", Bytes(LARGEST)),
+    )))
+}
+
 /// The size of a memory page.
 #[must_use]
 pub fn page_size() -> Bytes {

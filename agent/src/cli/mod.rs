@@ -1,0 +1,197 @@
+//! The command line.
+//!
+//! Exit status: 0 done; 1 the command failed, or `check` found that the main job cannot be done; 64 (`EX_USAGE`)
+//! the command line or the configuration is wrong, and nothing was started; 69 (`EX_UNAVAILABLE`) no agent answers.
+
+mod check;
+mod options;
+mod status;
+mod table;
+
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::Path;
+
+use clap::Parser;
+
+use crate::config::{self, Config};
+use crate::kernel::log;
+use crate::kernel::net::{self, NetError};
+use crate::kernel::node_facts::{self, Machine};
+use crate::metrics::families;
+use crate::model::NodeReport;
+use crate::observe::node;
+use crate::runtime::{self, RunOptions};
+use options::{Command, ConfigAction, Options, Output};
+
+pub use check::{Check, Verdict, checks};
+
+const DONE: u8 = 0;
+const FAILED: u8 = 1;
+const USAGE: u8 = 64;
+const UNAVAILABLE: u8 = 69;
+
+/// Why a command did not do what it was asked, with the exit status that tells.
+#[derive(Debug)]
+struct Failure {
+    status: u8,
+    message: String,
+}
+
+impl Failure {
+    #[expect(clippy::needless_pass_by_value, reason = "made for map_err")]
+    fn usage(message: impl ToString) -> Self {
+        Self {
+            status: USAGE,
+            message: message.to_string(),
+        }
+    }
+
+    #[expect(clippy::needless_pass_by_value, reason = "made for map_err")]
+    fn failed(message: impl ToString) -> Self {
+        Self {
+            status: FAILED,
+            message: message.to_string(),
+        }
+    }
+}
+
+/// Runs the program with these arguments, the first one its name; gives the exit status.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let options = match Options::try_parse_from(arguments) {
+        Ok(options) => options,
+        Err(error) => {
+            // Help and version are errors to the parser and go to standard output. That nobody reads it is no news.
+            drop(error.print());
+            return if error.use_stderr() { USAGE } else { DONE };
+        }
+    };
+    match execute(options) {
+        Ok(status) => status,
+        Err(failure) => {
+            // Without standard error there is nobody to tell; the exit status still does.
+            drop(writeln!(io::stderr(), "plimsoll: {}", failure.message));
+            failure.status
+        }
+    }
+}
+
+fn execute(options: Options) -> Result<u8, Failure> {
+    match options.command {
+        Command::Run {
+            config,
+            once,
+            dry_run,
+            log_level,
+            log_format,
+        } => {
+            let config = load(config.as_deref())?;
+            log::start(log_format.into(), &log_level).map_err(Failure::usage)?;
+            // The alternate form prints the causes too.
+            runtime::run(config, RunOptions { once, dry_run })
+                .map_err(|error| Failure::failed(format!("{error:#}")))?;
+            Ok(DONE)
+        }
+        Command::Check { config, output } => check(&load(config.as_deref())?, output),
+        Command::Status {
+            config,
+            socket,
+            output,
+        } => {
+            let socket = match socket {
+                Some(socket) => socket,
+                None => load(config.as_deref())?.admin_socket.to_path_buf(),
+            };
+            status(&socket, output)
+        }
+        Command::Config(action) => configuration(&action),
+        Command::Metrics => print(&families::markdown_table()),
+        Command::Version => print(&format!("plimsoll {}\n", env!("CARGO_PKG_VERSION"))),
+    }
+}
+
+/// The configuration of a file, or the default when none is named.
+fn load(path: Option<&Path>) -> Result<Config, Failure> {
+    let Some(path) = path else {
+        return Ok(Config::default());
+    };
+    let text = node_facts::read_text(path).map_err(Failure::usage)?;
+    config::parse(&text, &path.display().to_string()).map_err(Failure::usage)
+}
+
+fn configuration(action: &ConfigAction) -> Result<u8, Failure> {
+    if action.default {
+        return print(config::DEFAULT_FILE);
+    }
+    if action.schema {
+        return print(&format!("{}\n", config::schema()));
+    }
+    let path = action.check.as_deref();
+    load(path)?;
+    print(&format!(
+        "{}: good\n",
+        path.unwrap_or(Path::new("default")).display()
+    ))
+}
+
+fn check(config: &Config, output: Output) -> Result<u8, Failure> {
+    let facts = node::facts(&Machine::default(), config.cgroup_root.path()).map_err(Failure::failed)?;
+    let checks = checks(&facts, &runtime::try_probes(config));
+    match output {
+        Output::Json => print(&to_json(&checks)?)?,
+        Output::Table | Output::Wide => print(&check::show(&checks))?,
+    };
+    Ok(if checks.iter().any(|check| check.verdict == Verdict::Missing) {
+        FAILED
+    } else {
+        DONE
+    })
+}
+
+fn status(socket: &Path, output: Output) -> Result<u8, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::failed)?;
+    let answer = runtime.block_on(net::ask(socket, "/status")).map_err(|error| match error {
+        NetError::Connect { ref source, .. } if source.kind() == io::ErrorKind::PermissionDenied => Failure::failed(
+            format!("{error}: only the agent's own user may ask; try again as root"),
+        ),
+        NetError::Connect { .. } => Failure {
+            status: UNAVAILABLE,
+            message: format!(
+                "{error}: start it with `plimsoll run`, or name its socket with --socket or its configuration with --config"
+            ),
+        },
+        _ => Failure::failed(error),
+    })?;
+    let report: NodeReport = serde_json::from_slice(&answer).map_err(|error| {
+        Failure::failed(format!(
+            "the agent's answer does not read, is it another version? {error}"
+        ))
+    })?;
+    match output {
+        // The agent's own words; that they read was just shown.
+        Output::Json => print(&format!("{}\n", String::from_utf8_lossy(&answer))),
+        Output::Table => print(&status::show(&report, false)),
+        Output::Wide => print(&status::show(&report, true)),
+    }
+}
+
+fn to_json(value: &impl serde::Serialize) -> Result<String, Failure> {
+    let mut text = serde_json::to_string_pretty(value).map_err(Failure::failed)?;
+    text.push('\n');
+    Ok(text)
+}
+
+/// Writes to standard output. A reader that has seen enough (`head`) is no failure.
+fn print(text: &str) -> Result<u8, Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::failed(error)),
+        _ => Ok(DONE),
+    }
+}
