@@ -1,9 +1,7 @@
-//! Input from outside, facts out: manifests, cgroup files, eBPF. Nothing here chooses.
+//! What goes on: IO in, facts out, no choices.
 
 pub mod cgroup_stats;
 pub mod cgroup_tree;
+pub mod node;
 pub mod parse;
 pub mod pods;
-//! What goes on: IO in, facts out, no choices.
-
-pub mod node;

@@ -24,85 +24,32 @@ mod props;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::model::{Bytes, CgroupId, MilliCpu};
+use crate::model::{BootTime, CgroupId, CpuUsage, MemoryUsage, MilliCpu, PressureTotals};
 
 pub use window::{Percentiles, Window};
 
-/// CPU figures read from one cgroup; totals since it was made.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct CpuReading {
-    /// CPU time used.
-    pub total: Duration,
-    /// Time held back by the bandwidth limit.
-    pub throttled: Option<Duration>,
-    /// Time waited on run queues.
-    pub run_delay: Option<RunDelay>,
-}
-
-/// Waits on run queues since the cgroup was made.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RunDelay {
-    /// How many times a task was switched in after a wait.
-    pub count: u64,
-    /// Sum of the waits.
-    pub total: Duration,
-    /// Waits by length; bucket `i` counts waits below 2^(12+i) ns, the last one all longer ones.
-    pub histogram: Vec<u64>,
-}
-
-/// Memory figures read from one cgroup.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct MemoryReading {
-    /// Charged to the cgroup and its descendants.
-    pub current: Bytes,
-    /// File pages on the inactive lists, in the subtree.
-    pub inactive_file: Bytes,
-    /// Swapped out.
-    pub swap: Option<Bytes>,
-    /// Anonymous memory.
-    pub anon: Option<Bytes>,
-    /// Page cache, shared memory included.
-    pub file: Option<Bytes>,
-    /// Shared memory and tmpfs.
-    pub shmem: Option<Bytes>,
-    /// Slab of the kernel.
-    pub slab: Option<Bytes>,
-    /// `max` of `memory.events`.
-    pub max_events: u64,
-    /// `oom_kill` of `memory.events`.
-    pub oom_kills: u64,
-}
-
-impl MemoryReading {
-    /// Usage less inactive file pages, as kubelet and cAdvisor count it.
-    #[must_use]
-    pub const fn working_set(&self) -> Bytes {
-        self.current.saturating_sub(self.inactive_file)
-    }
-}
-
-/// All that was read of one cgroup at one moment.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// All that was read of one cgroup at one moment. The store adds what takes two readings: rate and peak.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Reading {
     /// CPU, where it could be read.
-    pub cpu: Option<CpuReading>,
+    pub cpu: Option<CpuUsage>,
     /// Memory, where the controller is there.
-    pub memory: Option<MemoryReading>,
+    pub memory: Option<MemoryUsage>,
+    /// Tasks.
+    pub tasks: Option<u64>,
+    /// Waiting times.
+    pub pressure: Option<PressureTotals>,
 }
 
 /// What is known of one cgroup.
 #[derive(Debug, Clone, Default)]
 pub struct CgroupUsage {
-    /// When the newest reading was taken, since boot.
-    pub at: Duration,
-    /// The newest reading.
+    /// When the newest reading was taken.
+    pub at: BootTime,
+    /// The newest reading, with its rate and peak.
     pub reading: Reading,
-    /// CPU time used per time between the last two readings.
-    pub cpu_rate: Option<MilliCpu>,
     /// The highest CPU rate seen.
     pub cpu_peak: Option<MilliCpu>,
-    /// The highest memory usage seen.
-    pub memory_peak: Option<Bytes>,
     /// Recent CPU rates, in thousandths of a CPU.
     pub cpu_window: Window,
     /// Recent working sets, in bytes.
@@ -126,28 +73,37 @@ pub struct UsageStore {
 }
 
 impl UsageStore {
-    /// Takes in a reading made at `at` (since boot).
+    /// Takes in a reading made at `at`.
     ///
     /// # Errors
     /// [`LateReading`] when the cgroup has a reading of that moment or a later one; the store is unchanged.
-    pub fn record(&mut self, cgroup: CgroupId, at: Duration, reading: Reading) -> Result<(), LateReading> {
+    pub fn record(
+        &mut self,
+        cgroup: CgroupId,
+        at: BootTime,
+        mut reading: Reading,
+    ) -> Result<(), LateReading> {
         if let Some(known) = self.cgroups.get(&cgroup)
             && at <= known.at
         {
             return Err(LateReading {
                 cgroup,
-                by: known.at - at,
+                by: known.at.since(at),
             });
         }
         let usage = self.cgroups.entry(cgroup).or_default();
-        usage.cpu_rate = rate(usage, at, &reading);
-        if let Some(rate) = usage.cpu_rate {
+        let rate = rate(usage, at, &reading);
+        if let Some(cpu) = &mut reading.cpu {
+            cpu.rate = rate;
+        }
+        if let Some(rate) = rate {
             usage.cpu_window.push(rate.0);
             usage.cpu_peak = usage.cpu_peak.max(Some(rate));
         }
-        if let Some(memory) = &reading.memory {
-            usage.memory_window.push(memory.working_set().0);
-            usage.memory_peak = usage.memory_peak.max(Some(memory.current));
+        if let Some(memory) = &mut reading.memory {
+            usage.memory_window.push(memory.working_set.0);
+            let known_peak = usage.reading.memory.as_ref().and_then(|m| m.peak);
+            memory.peak = memory.peak.max(known_peak).max(Some(memory.current));
         }
         usage.at = at;
         usage.reading = reading;
@@ -184,10 +140,13 @@ impl UsageStore {
 }
 
 /// CPU time per time since the last reading. A total that went down belongs to another source: no rate.
-fn rate(known: &CgroupUsage, at: Duration, reading: &Reading) -> Option<MilliCpu> {
+fn rate(known: &CgroupUsage, at: BootTime, reading: &Reading) -> Option<MilliCpu> {
     let before = known.reading.cpu.as_ref()?.total;
     let used = reading.cpu.as_ref()?.total.checked_sub(before)?;
-    let elapsed = at.checked_sub(known.at).filter(|e| !e.is_zero())?;
+    let elapsed = at.since(known.at);
+    if elapsed.is_zero() {
+        return None;
+    }
     u64::try_from(used.as_nanos() * 1000 / elapsed.as_nanos())
         .ok()
         .map(MilliCpu)

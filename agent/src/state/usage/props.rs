@@ -3,31 +3,37 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::Bytes;
 
 fn reading(cpu_ms: u64, memory: u64) -> Reading {
     Reading {
-        cpu: Some(CpuReading {
+        cpu: Some(CpuUsage {
             total: Duration::from_millis(cpu_ms),
-            ..CpuReading::default()
+            ..CpuUsage::default()
         }),
-        memory: Some(MemoryReading {
+        memory: Some(MemoryUsage {
             current: Bytes(memory),
-            ..MemoryReading::default()
+            ..MemoryUsage::default()
         }),
+        ..Reading::default()
     }
 }
 
-fn second(n: u64) -> Duration {
-    Duration::from_secs(n)
+fn rate_of(store: &UsageStore) -> Option<MilliCpu> {
+    store.get(CgroupId(1)).unwrap().reading.cpu.as_ref().unwrap().rate
+}
+
+fn second(n: u64) -> BootTime {
+    BootTime(Duration::from_secs(n))
 }
 
 #[test]
 fn a_rate_is_cpu_time_over_time() {
     let mut store = UsageStore::default();
     store.record(CgroupId(1), second(1), reading(0, 0)).unwrap();
-    assert_eq!(store.get(CgroupId(1)).unwrap().cpu_rate, None);
+    assert_eq!(rate_of(&store), None);
     store.record(CgroupId(1), second(3), reading(500, 0)).unwrap();
-    assert_eq!(store.get(CgroupId(1)).unwrap().cpu_rate, Some(MilliCpu(250)));
+    assert_eq!(rate_of(&store), Some(MilliCpu(250)));
 }
 
 #[test]
@@ -39,7 +45,8 @@ fn a_cgroup_made_again_does_not_inherit() {
     store.retain(&BTreeSet::from([CgroupId(2)]));
     store.record(CgroupId(2), second(2), reading(5, 4096)).unwrap();
     let usage = store.get(CgroupId(2)).unwrap();
-    assert_eq!((usage.cpu_rate, usage.memory_peak), (None, Some(Bytes(4096))));
+    assert_eq!(usage.reading.cpu.as_ref().unwrap().rate, None);
+    assert_eq!(usage.reading.memory.as_ref().unwrap().peak, Some(Bytes(4096)));
     assert_eq!(store.len(), 1);
 }
 
@@ -62,8 +69,9 @@ proptest! {
         for (n, (cpu, memory)) in values.into_iter().enumerate() {
             store.record(CgroupId(7), second(n as u64 + 1), reading(cpu, memory)).unwrap();
             let usage = store.get(CgroupId(7)).unwrap();
-            prop_assert!(usage.cpu_peak >= usage.cpu_rate);
-            prop_assert!(usage.memory_peak >= usage.reading.memory.map(|m| m.current));
+            let (cpu, memory) = (usage.reading.cpu.as_ref().unwrap(), usage.reading.memory.as_ref().unwrap());
+            prop_assert!(usage.cpu_peak >= cpu.rate);
+            prop_assert!(memory.peak >= Some(memory.current));
         }
     }
 }
