@@ -11,9 +11,7 @@ use std::{env, fs, io};
 
 fn main() -> io::Result<()> {
     println!("cargo:rerun-if-env-changed=PLIMSOLL_EBPF_DIR");
-    let dir = env::var_os("PLIMSOLL_EBPF_DIR").map_or_else(default_dir, PathBuf::from);
-    // A path that does not exist would make cargo run this script, and build the agent, every time.
-    fs::create_dir_all(&dir)?;
+    let dir = env::var_os("PLIMSOLL_EBPF_DIR").map_or_else(default_dir, |dir| Ok(PathBuf::from(dir)))?;
     println!("cargo:rerun-if-changed={}", dir.display());
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or(io::ErrorKind::NotFound)?);
     let mut items = String::new();
@@ -24,21 +22,27 @@ fn main() -> io::Result<()> {
         // A copy, so that what is compiled in has the length that is written here.
         let length = fs::copy(object, &copy)?;
         let bytes = copy.display().to_string();
-        let static_ = format!("static OBJECT_{index}: Aligned<{length}> = Aligned(*include_bytes!({bytes:?}));\n");
-        items += &static_;
+        let item =
+            format!("static OBJECT_{index}: Aligned<{length}> = Aligned(*include_bytes!({bytes:?}));\n");
+        items += &item;
         writeln!(entries, "    ({name:?}, &OBJECT_{index}.0),").map_err(io::Error::other)?;
     }
     fs::write(out.join("ebpf_objects.rs"), code(&items, &entries))
 }
 
-fn default_dir() -> PathBuf {
+/// Made if it is missing: a watched path that does not exist would make cargo build the agent every time.
+fn default_dir() -> io::Result<PathBuf> {
     let manifest = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
-    manifest.join("../target/bpf")
+    let dir = manifest.join("../target/bpf");
+    fs::create_dir_all(&dir)?;
+    Ok(dir)
 }
 
 fn objects(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let mut objects = Vec::new();
-    for entry in fs::read_dir(dir)? {
+    let entries =
+        fs::read_dir(dir).map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", dir.display())))?;
+    for entry in entries {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == "o") {
             objects.push(path);
@@ -49,7 +53,11 @@ fn objects(dir: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 fn code(items: &str, entries: &str) -> String {
-    let aligned = if items.is_empty() { "" } else { "#[repr(C, align(8))]\nstruct Aligned<const N: usize>([u8; N]);\n" };
+    let aligned = if items.is_empty() {
+        ""
+    } else {
+        "#[repr(C, align(8))]\nstruct Aligned<const N: usize>([u8; N]);\n"
+    };
     format!(
         "/// The embedded eBPF objects: name and ELF bytes, 8-byte aligned, sorted by name; empty if none were built.\n\
          pub static OBJECTS: &[(&str, &[u8])] = &[\n{entries}];\n{aligned}{items}"

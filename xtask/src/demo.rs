@@ -9,9 +9,10 @@ use anyhow::Result;
 use crate::setup::kernels;
 use crate::test::TESTS;
 use crate::vm::{self, VmSpec};
-use crate::{build_ebpf, cargo, exec};
+use crate::{build_ebpf, cargo, cgroup, exec};
 
 const PROGRAM: &str = "plimsoll-demo";
+const DEFAULT_KERNEL: &str = "6.12";
 /// What the demo's pods are placed with.
 const CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
 
@@ -26,39 +27,51 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    let place = choose(options.kernel.as_deref());
+    match &place {
+        Place::Here(mount) => println!(
+            "demo: on this machine: it has root, BTF and the cgroup v2 controllers that are needed at {}",
+            mount.display()
+        ),
+        Place::Vm { kernel, why } => println!("demo: in a virtual machine with kernel {kernel}: {why}"),
+    }
     build_ebpf::build()?;
     let agent = vm::cli::plimsoll(true)?.host;
     let demo = cargo::build_one(
         &["build", "--release", "--package", TESTS, "--bin", PROGRAM],
         PROGRAM,
     )?;
-    let kernel = options.kernel.clone().map_or_else(not_here, |kernel| {
-        Some((kernel, "--kernel asks for it".to_owned()))
-    });
-    match kernel {
-        None => {
-            println!("demo: on this machine: it has root, BTF and the cgroup v2 controllers that are needed");
-            let status = exec::status(Command::new(&demo).env("PLIMSOLL_BIN", &agent))?;
-            Ok(if status.success() {
+    match place {
+        Place::Here(mount) => {
+            let mut command = Command::new(&demo);
+            command
+                .arg("--cgroup-mount")
+                .arg(mount)
+                .arg("--plimsoll")
+                .arg(agent);
+            let success = exec::status(&mut command)?.success();
+            Ok(if success {
                 ExitCode::SUCCESS
             } else {
                 ExitCode::FAILURE
             })
         }
-        Some((kernel, why)) => {
-            println!("demo: in a virtual machine with kernel {kernel}: {why}");
-            in_vm(&kernel, agent, demo, options.timeout)
-        }
+        Place::Vm { kernel, .. } => in_vm(&kernel, agent, demo, options.timeout),
     }
 }
 
 fn in_vm(kernel: &str, agent: PathBuf, demo: PathBuf, timeout: u64) -> Result<ExitCode> {
     let guest = format!("/bin/{PROGRAM}");
-    let mut spec = VmSpec::new(kernel, [guest.as_str()])
+    let command = [
+        &guest,
+        "--cgroup-mount",
+        "/sys/fs/cgroup",
+        "--plimsoll",
+        "/bin/plimsoll",
+    ];
+    let mut spec = VmSpec::new(kernel, command)
         .file(agent, "/bin/plimsoll")
-        .file(demo, guest.as_str());
-    spec.environment
-        .push(("PLIMSOLL_BIN".to_owned(), "/bin/plimsoll".to_owned()));
+        .file(demo, &guest);
     spec.memory_mib = 2048;
     spec.swap_mib = 256;
     spec.timeout = Duration::from_secs(timeout);
@@ -70,27 +83,56 @@ fn in_vm(kernel: &str, agent: PathBuf, demo: PathBuf, timeout: u64) -> Result<Ex
     Ok(ExitCode::from(outcome.status))
 }
 
-/// Why the demo cannot run here, with the kernel to run it on instead.
-fn not_here() -> Option<(String, String)> {
-    let btf = Path::new("/sys/kernel/btf/vmlinux").exists();
-    let controllers = std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
-    missing(exec::is_root(), btf, &controllers).map(|why| ("6.12".to_owned(), why))
+/// Where the demo runs.
+enum Place {
+    /// On this machine, with the place of its cgroup v2 hierarchy.
+    Here(PathBuf),
+    Vm {
+        kernel: String,
+        why: String,
+    },
 }
 
-fn missing(root: bool, btf: bool, controllers: &str) -> Option<String> {
+fn choose(kernel: Option<&str>) -> Place {
+    if let Some(kernel) = kernel {
+        return Place::Vm {
+            kernel: kernel.to_owned(),
+            why: "--kernel asks for it".to_owned(),
+        };
+    }
+    let btf = Path::new("/sys/kernel/btf/vmlinux").exists();
+    let mount = cgroup::mount();
+    let controllers = mount.as_deref().map(cgroup::controllers).unwrap_or_default();
+    match (missing(exec::is_root(), btf, &controllers), mount) {
+        (None, Some(mount)) => Place::Here(mount),
+        (why, _) => {
+            let why = why.unwrap_or_else(|| "this machine has no cgroup v2".to_owned());
+            Place::Vm {
+                kernel: DEFAULT_KERNEL.to_owned(),
+                why,
+            }
+        }
+    }
+}
+
+/// What this machine lacks for the whole of the main job.
+fn missing(root: bool, btf: bool, controllers: &[String]) -> Option<String> {
     if !root {
         return Some("this user is not root".to_owned());
     }
     if !btf {
         return Some("this kernel has no BTF".to_owned());
     }
-    let has = |wanted: &&str| {
-        controllers
-            .split_whitespace()
-            .any(|controller| controller == *wanted)
-    };
-    let absent: Vec<_> = CONTROLLERS.into_iter().filter(|wanted| !has(wanted)).collect();
-    (!absent.is_empty()).then(|| format!("/sys/fs/cgroup has no cgroup v2 controller {}", absent.join(", ")))
+    let absent: Vec<_> = CONTROLLERS
+        .into_iter()
+        .filter(|wanted| !controllers.iter().any(|had| had == wanted))
+        .collect();
+    (!absent.is_empty()).then(|| {
+        format!(
+            "this machine's cgroup v2 lacks the controllers {}",
+            absent.join(", ")
+        )
+    })
 }
 
 #[cfg(test)]
@@ -99,12 +141,13 @@ mod tests {
 
     #[test]
     fn the_reason_names_what_is_missing() {
-        let all = "cpuset cpu io memory hugetlb pids\n";
-        assert_eq!(missing(true, true, all), None);
-        assert_eq!(missing(false, true, all).unwrap(), "this user is not root");
-        assert_eq!(missing(true, false, all).unwrap(), "this kernel has no BTF");
+        let split = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let all = split("cpuset cpu io memory hugetlb pids");
+        assert_eq!(missing(true, true, &all), None);
+        assert_eq!(missing(false, true, &all).unwrap(), "this user is not root");
+        assert_eq!(missing(true, false, &all).unwrap(), "this kernel has no BTF");
         // `cpuset` is not `cpu`.
-        let absent = missing(true, true, "cpuset memory").unwrap();
+        let absent = missing(true, true, &split("cpuset memory")).unwrap();
         assert!(absent.ends_with("cpu, pids"), "{absent}");
     }
 }

@@ -7,6 +7,7 @@
 mod bench;
 mod build_ebpf;
 mod cargo;
+mod cgroup;
 mod conformance;
 mod demo;
 mod exec;

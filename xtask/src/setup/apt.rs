@@ -41,10 +41,28 @@ impl Apt {
         // apt wants the list of installed packages; an empty one keeps its choices apart from this system's.
         paths::write_if_changed(&apt.dir.join("status"), b"")?;
         if changed || apt.is_stale() {
-            exec::output(apt.command("apt-get").args(["update", "--quiet=2"]))?;
-            std::fs::write(apt.dir.join("updated"), "")?;
+            apt.update()?;
         }
         Ok(apt)
+    }
+
+    /// Fetches the index. One suite that the mirror does not carry must not cost the others.
+    fn update(&self) -> Result<()> {
+        match exec::output(self.command("apt-get").args(["update", "--quiet=2"])) {
+            Ok(_) => Ok(std::fs::write(self.dir.join("updated"), "")?),
+            Err(error) if self.has_index() => {
+                println!("           some package indices are missing: {error:#}");
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn has_index(&self) -> bool {
+        let is_index = |name: &str| name.contains("_Packages");
+        std::fs::read_dir(self.dir.join("state/lists")).is_ok_and(|mut entries| {
+            entries.any(|e| e.is_ok_and(|e| is_index(&e.file_name().to_string_lossy())))
+        })
     }
 
     fn is_stale(&self) -> bool {

@@ -18,13 +18,12 @@ pub(super) enum Report {
 }
 
 const MARK: &str = "plimsoll-vm: ";
-const FAULTS: [&str; 7] = [
+const FAULTS: [&str; 6] = [
     "BUG:",
     "Oops",
-    "WARNING:",
     "soft lockup",
     "rcu: INFO",
-    "Call Trace",
+    "plimsoll-vm: fault",
     "plimsoll-vm: failed",
 ];
 
@@ -92,8 +91,11 @@ mod tests {
     #[test]
     fn faults_are_told_apart_from_panics() {
         let mut console = Console::default();
-        console.take(b"[ 1] WARNING: CPU: 0 PID: 1 at x\n[ 2] fine\n");
-        assert_eq!(console.complaints(), ["[ 1] WARNING: CPU: 0 PID: 1 at x"]);
+        console.take(b"[ 1] BUG: kernel NULL pointer dereference\n[ 2] fine\n");
+        assert_eq!(
+            console.complaints(),
+            ["[ 1] BUG: kernel NULL pointer dereference"]
+        );
         assert_eq!(console.panic(), None);
         console.take(b"[ 3] Kernel panic - not syncing: Attempted to kill init!\n");
         assert_eq!(console.panic(), Some("Attempted to kill init!"));

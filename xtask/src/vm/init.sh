@@ -54,6 +54,8 @@ report start
 cd /root
 /etc/vm/command </dev/null >/dev/ttyS1 2>/dev/ttyS2
 status=$?
+# The console shows errors only, because printing is slow under emulation; a warning of the kernel is news all the same.
+dmesg | grep -F 'WARNING: ' | while read -r line; do report "fault $line"; done
 # Setting a terminal's modes waits until its output has left.
 for port in ttyS1 ttyS2; do
     stty -F "/dev/$port" raw -echo
