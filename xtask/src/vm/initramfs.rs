@@ -53,7 +53,7 @@ fn add_files(spec: &VmSpec, archive: &mut Archive<BufWriter<File>>) -> Result<()
         );
         let (content, permissions) = if libraries::is_elf(&file.host)? {
             needed.extend(libraries::of(&file.host)?);
-            (stripped(&file.host)?, 0o755)
+            (stripped(&file.host, &file.guest)?, 0o755)
         } else {
             let permissions = std::fs::metadata(&file.host)?.permissions().mode() & 0o777;
             (file.host.clone(), permissions)
@@ -68,18 +68,20 @@ fn add_files(spec: &VmSpec, archive: &mut Archive<BufWriter<File>>) -> Result<()
 
 /// A copy of the program without debug information, most of a test binary's size, which would cost boot time and the
 /// machine's memory. Kept for the next boot; the program itself where there is no `strip`.
-fn stripped(program: &Path) -> Result<PathBuf> {
+///
+/// Copies go by the name in the machine, because cargo gives a test program another name with every change.
+fn stripped(program: &Path, guest: &str) -> Result<PathBuf> {
     let meta = std::fs::metadata(program)?;
     let mut hasher = DefaultHasher::new();
     (program, meta.len(), meta.modified()?).hash(&mut hasher);
     let dir = paths::target().join("vm-programs");
-    let name = program.file_name().unwrap_or_default().to_string_lossy();
+    let name = guest.rsplit('/').next().unwrap_or_default();
     let copy = dir.join(format!("{name}.{:016x}", hasher.finish()));
     if copy.is_file() || !exec::on_path("strip") {
         return Ok(if copy.is_file() { copy } else { program.to_owned() });
     }
     paths::make_dir(&dir)?;
-    forget_older(&dir, &name)?;
+    forget_older(&dir, name)?;
     let partial = copy.with_extension(format!("partial{}", std::process::id()));
     exec::run(
         Command::new("strip")
