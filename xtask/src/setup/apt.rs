@@ -51,7 +51,7 @@ impl Apt {
         match exec::output(self.command("apt-get").args(["update", "--quiet=2"])) {
             Ok(_) => Ok(std::fs::write(self.dir.join("updated"), "")?),
             Err(error) if self.has_index() => {
-                println!("           some package indices are missing: {error:#}");
+                eprintln!("           some package indices are missing: {error:#}");
                 Ok(())
             }
             Err(error) => Err(error),

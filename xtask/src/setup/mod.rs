@@ -113,7 +113,7 @@ fn perform(step: &Step) -> Result<Done> {
     if let Some(done) = (step.found)()? {
         return Ok(done);
     }
-    println!("  getting  {}: {}", step.name, step.why);
+    eprintln!("  getting  {}: {}", step.name, step.why);
     let start = Instant::now();
     Ok(match (step.fetch)()? {
         Done::Now(what) => Done::Now(format!("{what} ({} s)", start.elapsed().as_secs())),

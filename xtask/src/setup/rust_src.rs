@@ -80,7 +80,7 @@ fn fetch(no_rustup: bool) -> Result<Done> {
     match from_rustup() {
         Ok(done) => Ok(done),
         Err(error) => {
-            println!(
+            eprintln!(
                 "           rustup could not: {}",
                 error.to_string().lines().last().unwrap_or_default()
             );

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::BufWriter;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -56,9 +56,9 @@ fn add_files(spec: &VmSpec, archive: &mut Archive<BufWriter<File>>) -> Result<()
             (stripped(&file.host, &file.guest)?, 0o755)
         } else {
             let permissions = std::fs::metadata(&file.host)?.permissions().mode() & 0o777;
-            (file.host.clone(), permissions)
+            (read(&file.host)?, permissions)
         };
-        archive.file(&file.guest, permissions, &read(&content)?)?;
+        archive.file(&file.guest, permissions, &content)?;
     }
     for library in needed {
         archive.file(&library.to_string_lossy(), 0o755, &read(&library)?)?;
@@ -66,32 +66,35 @@ fn add_files(spec: &VmSpec, archive: &mut Archive<BufWriter<File>>) -> Result<()
     Ok(())
 }
 
-/// A copy of the program without debug information, most of a test binary's size, which would cost boot time and the
-/// machine's memory. Kept for the next boot; the program itself where there is no `strip`.
+/// The program without debug information, most of a test binary's size, which would cost boot time and the machine's
+/// memory. A copy is kept for the next boot; where there is no `strip` it is the program as it is.
 ///
 /// Copies go by the name in the machine, because cargo gives a test program another name with every change.
-fn stripped(program: &Path, guest: &str) -> Result<PathBuf> {
+fn stripped(program: &Path, guest: &str) -> Result<Vec<u8>> {
+    if !exec::on_path("strip") {
+        return read(program);
+    }
     let meta = std::fs::metadata(program)?;
     let mut hasher = DefaultHasher::new();
     (program, meta.len(), meta.modified()?).hash(&mut hasher);
     let dir = paths::target().join("vm-programs");
     let name = guest.rsplit('/').next().unwrap_or_default();
     let copy = dir.join(format!("{name}.{:016x}", hasher.finish()));
-    if copy.is_file() || !exec::on_path("strip") {
-        return Ok(if copy.is_file() { copy } else { program.to_owned() });
+    // Another run, with another build, might remove the copy before it is read.
+    let _turn = paths::lock(&dir)?;
+    if !copy.is_file() {
+        forget_older(&dir, name)?;
+        let partial = copy.with_extension("partial");
+        exec::run(
+            Command::new("strip")
+                .arg("--strip-debug")
+                .arg("-o")
+                .arg(&partial)
+                .arg(program),
+        )?;
+        std::fs::rename(&partial, &copy)?;
     }
-    paths::make_dir(&dir)?;
-    forget_older(&dir, name)?;
-    let partial = copy.with_extension(format!("partial{}", std::process::id()));
-    exec::run(
-        Command::new("strip")
-            .arg("--strip-debug")
-            .arg("-o")
-            .arg(&partial)
-            .arg(program),
-    )?;
-    std::fs::rename(&partial, &copy)?;
-    Ok(copy)
+    read(&copy)
 }
 
 /// Removes copies of the same program's earlier builds.
@@ -102,9 +105,8 @@ fn forget_older(dir: &Path, name: &str) -> Result<()> {
         let of_same = file
             .strip_prefix(name)
             .is_some_and(|rest| rest.starts_with('.') && rest.len() == 17);
-        // Another run may have removed it first.
-        if of_same && std::fs::remove_file(entry.path()).is_err() {
-            ensure!(!entry.path().exists(), "cannot remove {}", entry.path().display());
+        if of_same {
+            std::fs::remove_file(entry.path()).with_context(|| format!("cannot remove {file}"))?;
         }
     }
     Ok(())
