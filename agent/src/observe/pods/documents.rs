@@ -8,6 +8,9 @@ use super::error::{ManifestError, Position};
 use super::field::{FieldPath, Problems};
 use super::node::{Node, Value};
 
+/// Documents that one file may have; what follows them is refused unread.
+const MAX_DOCUMENTS: usize = 1000;
+
 /// One document of a file.
 pub(super) struct Document {
     /// From 1.
@@ -29,6 +32,12 @@ pub(super) fn documents(file: &str, text: &str) -> Vec<Result<Document, Manifest
         .filter(|(_, text)| has_content(text))
         .filter_map(|(first_line, text)| {
             number += 1;
+            if number > MAX_DOCUMENTS {
+                return (number == MAX_DOCUMENTS + 1).then(|| {
+                    let problem = format!("has more than {MAX_DOCUMENTS} documents");
+                    Err(ManifestError::of_file(file, problem, "split the file"))
+                });
+            }
             let down = |at: Position| Position {
                 line: at.line + first_line - 1,
                 ..at

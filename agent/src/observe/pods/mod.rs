@@ -37,6 +37,9 @@ use documents::{Object, documents, objects};
 use field::{Field, FieldPath, Problems};
 use node::Node;
 
+/// Errors that are reported of one file.
+const MAX_ERRORS: usize = 50;
+
 /// What one file says.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Manifests {
@@ -77,6 +80,16 @@ pub fn read_manifests(file: &str, text: &str, node_name: &str) -> Manifests {
             }
         }
     }
+    let more = read.errors.len().saturating_sub(MAX_ERRORS);
+    if more > 0 {
+        read.errors.truncate(MAX_ERRORS);
+        let problem = format!("has {more} more errors");
+        read.errors.push(ManifestError::of_file(
+            file,
+            problem,
+            "correct the first ones first",
+        ));
+    }
     read
 }
 
@@ -86,7 +99,10 @@ fn pod(object: &Object<'_>, node_name: &str, problems: &Problems) -> Option<Pod>
     let mut pod = manifest::pod(&root, || uid::derive(object.node, node_name))?;
     pod.is_static = true;
     defaults::apply(&mut pod);
-    validate::validate(&pod, &object.path, problems);
+    // What could not be read would be missed again.
+    if problems.is_empty() {
+        validate::validate(&pod, &object.path, problems);
+    }
     Some(pod)
 }
 

@@ -17,8 +17,8 @@ use serde_saphyr::{DuplicateKeyPolicy, Location, Spanned};
 
 use super::error::Position;
 
-/// Mappings and sequences within each other; a pod needs about ten.
-const MAX_DEPTH: usize = 64;
+/// Mappings and sequences within each other. A pod needs 13; each costs up to 40 KiB of stack in a debug build.
+const MAX_DEPTH: usize = 24;
 /// Scalars, mappings and sequences of one document, aliases expanded.
 const MAX_NODES: usize = 100_000;
 /// Nodes that come from aliases: enough for anchors in earnest, too few for a bomb.
@@ -70,6 +70,8 @@ impl Node {
                 max_replay_stack_depth: 16,
             },
             duplicate_keys: DuplicateKeyPolicy::Error,
+            // YAML 1.2: a command's argument `y` or `no` is a text.
+            strict_booleans: true,
             with_snippet: false,
         };
         let root: Spanned<Value> =

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use super::defaults::{aggregate, is_huge_pages, is_pod_level};
 use super::field::{FieldPath, Problems};
-use crate::model::{Container, ContainerKind, Pod, Quantity, ResourceList, Resources};
+use crate::model::{Container, ContainerKind, Pod, Quantity, Resources};
 
 /// Characters of a resource's name, prefix included.
 const MAX_RESOURCE_NAME: usize = 317;
@@ -94,11 +94,13 @@ fn process(container: &Container, path: &FieldPath, problems: &Problems) {
 /// Each amount for itself, and requests against limits.
 fn amounts(resources: &Resources, path: &FieldPath, problems: &Problems) {
     let (requests, limits) = (path.key("requests"), path.key("limits"));
-    list(&resources.requests, &requests, problems);
+    // A request that is its limit, as one that was defaulted is, is complained about once.
+    let own = |(name, request): &(&String, &Quantity)| resources.limits.get(*name) != Some(*request);
+    list(resources.requests.iter().filter(own), &requests, problems);
     list(&resources.limits, &limits, problems);
     for (name, request) in &resources.requests {
         let Some(limit) = resources.limits.get(name) else {
-            if is_huge_pages(name) {
+            if is_huge_pages(name) && wrong_name(name).is_none() {
                 problems.add(
                     &requests.key(name),
                     "has no limit",
@@ -123,7 +125,11 @@ fn amounts(resources: &Resources, path: &FieldPath, problems: &Problems) {
     }
 }
 
-fn list(list: &ResourceList, path: &FieldPath, problems: &Problems) {
+fn list<'a>(
+    list: impl IntoIterator<Item = (&'a String, &'a Quantity)>,
+    path: &FieldPath,
+    problems: &Problems,
+) {
     for (name, &quantity) in list {
         let path = path.key(name);
         if let Some(problem) = wrong_name(name) {

@@ -18,6 +18,9 @@
 //! - Whatever the files contain, reading ends, and errors of one file do not touch the pods of another.
 //! - Looking again without a change changes nothing and reads nothing.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd};
