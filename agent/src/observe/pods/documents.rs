@@ -25,7 +25,7 @@ pub(super) struct Object<'a> {
 }
 
 /// The documents of `text`, each read or refused for itself.
-pub(super) fn documents(file: &str, text: &str) -> Vec<Result<Document, ManifestError>> {
+pub(super) fn documents(file: &str, text: &str) -> Vec<Result<Document, Box<ManifestError>>> {
     let mut number = 0;
     split(text)
         .into_iter()
@@ -35,7 +35,7 @@ pub(super) fn documents(file: &str, text: &str) -> Vec<Result<Document, Manifest
             if number > MAX_DOCUMENTS {
                 return (number == MAX_DOCUMENTS + 1).then(|| {
                     let problem = format!("has more than {MAX_DOCUMENTS} documents");
-                    Err(ManifestError::of_file(file, problem, "split the file"))
+                    Err(Box::new(ManifestError::of_file(file, problem, "split the file")))
                 });
             }
             let down = |at: Position| Position {
@@ -48,14 +48,14 @@ pub(super) fn documents(file: &str, text: &str) -> Vec<Result<Document, Manifest
                     root.shift(first_line - 1);
                     Some(Ok(Document { number, root }))
                 }
-                Err(error) => Some(Err(ManifestError {
+                Err(error) => Some(Err(Box::new(ManifestError {
                     file: file.to_owned(),
                     document: Some(number),
                     field: String::new(),
                     at: error.at.map(down),
                     problem: format!("is not YAML or JSON that can be used: {}", error.message),
-                    advice: "correct the text at that place".to_owned(),
-                })),
+                    advice: "correct the text at that place",
+                }))),
             }
         })
         .collect()

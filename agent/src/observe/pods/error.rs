@@ -30,19 +30,19 @@ pub struct ManifestError {
     /// What is wrong.
     pub problem: String,
     /// What to do about it.
-    pub advice: String,
+    pub advice: &'static str,
 }
 
 impl ManifestError {
     /// An error about a whole file.
-    pub(super) fn of_file(file: &str, problem: impl Into<String>, advice: impl Into<String>) -> Self {
+    pub(super) fn of_file(file: &str, problem: impl Into<String>, advice: &'static str) -> Self {
         Self {
             file: file.to_owned(),
             document: None,
             field: String::new(),
             at: None,
             problem: problem.into(),
-            advice: advice.into(),
+            advice,
         }
     }
 }
@@ -62,7 +62,7 @@ impl fmt::Display for ManifestError {
         if !self.field.is_empty() {
             write!(f, "{}: ", Safe(&self.field))?;
         }
-        write!(f, "{}; {}", Safe(&self.problem), Safe(&self.advice))
+        write!(f, "{}; {}", Safe(&self.problem), self.advice)
     }
 }
 

@@ -35,7 +35,7 @@ impl FieldPath {
     }
 
     /// Where the field is; where it is missing, its closest ancestor that is there.
-    fn locate(&self, root: &Node) -> Position {
+    pub(super) fn locate(&self, root: &Node) -> Position {
         let mut node = root;
         for step in &self.0 {
             let child = match (step, &node.value) {
@@ -77,17 +77,17 @@ pub(super) struct Problems(RefCell<Vec<Problem>>);
 struct Problem {
     path: FieldPath,
     problem: String,
-    advice: String,
+    advice: &'static str,
 }
 
 impl Problems {
-    pub(super) fn add(&self, path: &FieldPath, problem: impl Into<String>, advice: impl Into<String>) {
+    pub(super) fn add(&self, path: &FieldPath, problem: impl Into<String>, advice: &'static str) {
         let mut list = self.0.borrow_mut();
         if list.len() < MAX_PROBLEMS {
             list.push(Problem {
                 path: path.clone(),
                 problem: problem.into(),
-                advice: advice.into(),
+                advice,
             });
         }
     }
@@ -134,7 +134,7 @@ impl<'a> Field<'a> {
         self.node.is_some()
     }
 
-    pub(super) fn problem(&self, problem: impl Into<String>, advice: impl Into<String>) {
+    pub(super) fn problem(&self, problem: impl Into<String>, advice: &'static str) {
         self.problems.add(&self.path, problem, advice);
     }
 
@@ -207,12 +207,10 @@ impl<'a> Field<'a> {
     }
 
     pub(super) fn texts(&self) -> Vec<String> {
-        let texts = self
-            .items()
+        self.items()
             .iter()
             .filter_map(|item| item.text().map(str::to_owned))
-            .collect();
-        texts
+            .collect()
     }
 
     /// A text, or a number as its text.
@@ -259,7 +257,7 @@ impl<'a> Field<'a> {
         }
     }
 
-    fn wrong(&self, node: &Node, wanted: &str, advice: &str) {
+    fn wrong(&self, node: &Node, wanted: &str, advice: &'static str) {
         self.problem(format!("is {}, not {wanted}", node.kind()), advice);
     }
 }

@@ -23,6 +23,8 @@ mod manifest;
 mod node;
 #[cfg(test)]
 mod props;
+#[cfg(test)]
+mod refusals;
 mod set;
 #[cfg(test)]
 mod tests;
@@ -44,9 +46,20 @@ const MAX_ERRORS: usize = 50;
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Manifests {
     /// The pods of its valid documents, in order.
-    pub pods: Vec<Pod>,
+    pub pods: Vec<ManifestPod>,
     /// What is wrong with the others.
     pub errors: Vec<ManifestError>,
+}
+
+/// A pod and where in its file it is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ManifestPod {
+    /// The pod.
+    pub pod: Pod,
+    /// Its document, from 1.
+    pub document: usize,
+    /// Its name's place.
+    pub at: Position,
 }
 
 /// Reads the manifests of a file, defaulted and checked. `file` is for the errors; `node_name` enters the UIDs of
@@ -64,7 +77,7 @@ pub fn read_manifests(file: &str, text: &str, node_name: &str) -> Manifests {
         let document = match document {
             Ok(document) => document,
             Err(error) => {
-                read.errors.push(error);
+                read.errors.push(*error);
                 continue;
             }
         };
@@ -75,7 +88,11 @@ pub fn read_manifests(file: &str, text: &str, node_name: &str) -> Manifests {
         for object in objects {
             let problems = Problems::default();
             match pod(&object, node_name, &problems) {
-                Some(pod) if problems.is_empty() => read.pods.push(pod),
+                Some(pod) if problems.is_empty() => read.pods.push(ManifestPod {
+                    pod,
+                    document: document.number,
+                    at: object.path.key("metadata").key("name").locate(&document.root),
+                }),
                 _ => read.errors.extend(file_errors(problems)),
             }
         }
@@ -111,7 +128,7 @@ fn pod(object: &Object<'_>, node_name: &str, problems: &Problems) -> Option<Pod>
 ///
 /// # Errors
 /// The text is not a readable pod with a UID; the first problem is given.
-pub fn pod_as_it_stands(text: &str) -> Result<Pod, ManifestError> {
+pub fn pod_as_it_stands(text: &str) -> Result<Pod, Box<ManifestError>> {
     let file = "the pod";
     let node = Node::read(text).map_err(|error| ManifestError {
         at: error.at,
@@ -123,11 +140,10 @@ pub fn pod_as_it_stands(text: &str) -> Result<Pod, ManifestError> {
     });
     match (pod, problems.into_errors(file, 1, &node).into_iter().next()) {
         (Some(pod), None) => Ok(pod),
-        (_, Some(error)) => Err(error),
-        (None, None) => Err(ManifestError::of_file(
-            file,
-            "is no pod",
-            "write metadata and spec",
-        )),
+        (_, Some(error)) => Err(Box::new(error)),
+        (None, None) => {
+            let error = ManifestError::of_file(file, "is no pod", "write metadata and spec");
+            Err(Box::new(error))
+        }
     }
 }

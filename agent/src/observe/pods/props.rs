@@ -5,7 +5,9 @@ use serde_json::{Value as Json, json};
 
 use super::set::{merge, succeed};
 use super::*;
-use crate::model::{Container, ContainerKind, EnvVar, Quantity, ResourceList, Resources, RestartPolicy};
+use crate::model::{
+    Container, ContainerKind, EnvVar, Namespace, PodName, Quantity, ResourceList, Resources, RestartPolicy,
+};
 
 /// Text that is often nearly a manifest.
 fn any_text() -> impl Strategy<Value = String> {
@@ -170,10 +172,22 @@ fn ascii(json: &Json) -> String {
     json.to_string().chars().map(escape).collect()
 }
 
+fn name(pod: &Pod) -> (&Namespace, &PodName) {
+    (&pod.namespace, &pod.name)
+}
+
+fn found() -> impl Strategy<Value = ManifestPod> {
+    any_pod().prop_map(|pod| ManifestPod {
+        pod,
+        document: 1,
+        at: Position::default(),
+    })
+}
+
 fn files() -> impl Strategy<Value = BTreeMap<String, Manifests>> {
     let error = || vec![ManifestError::of_file("f", "p", "a")];
     let manifests =
-        (prop::collection::vec(any_pod(), 0..4), any::<bool>()).prop_map(move |(pods, broken)| Manifests {
+        (prop::collection::vec(found(), 0..4), any::<bool>()).prop_map(move |(pods, broken)| Manifests {
             pods,
             errors: if broken { error() } else { Vec::new() },
         });
@@ -191,8 +205,8 @@ proptest! {
             prop_assert!(!line.chars().any(char::is_control), "{line:?}");
             prop_assert!(error.document.is_none() || error.at.is_some() || error.field.is_empty(), "{line}");
         }
-        for pod in &read.pods {
-            prop_assert!(!pod.containers.is_empty());
+        for found in &read.pods {
+            prop_assert!(!found.pod.containers.is_empty());
         }
         if let Ok(pod) = pod_as_it_stands(&text) {
             prop_assert!(!pod.uid.as_str().is_empty());
@@ -244,24 +258,26 @@ proptest! {
         let second = merge(&first, &after);
         for set in [&first, &second] {
             let names: std::collections::BTreeSet<_> =
-                set.pods.values().map(|s| (&s.pod.namespace, &s.pod.name)).collect();
+                set.pods.values().map(|s| name(&s.pod)).collect();
             prop_assert_eq!(names.len(), set.pods.len());
             prop_assert!(set.pods.iter().all(|(uid, sourced)| *uid == sourced.pod.uid));
         }
         for (uid, old) in &first.pods {
-            let name = (&old.pod.namespace, &old.pod.name);
-            let in_file = |file: &Manifests| file.pods.iter().filter(|pod| pod.uid == *uid).count();
-            let still = after.get(&old.file).is_some_and(|file| {
-                in_file(file) == 1
-                    && file.pods.iter().any(|pod| pod.uid == *uid && (&pod.namespace, &pod.name) == name)
-            });
+            let name = name(&old.pod);
+            let same_uid: Vec<_> = after
+                .get(&old.file)
+                .into_iter()
+                .flat_map(|file| file.pods.iter().map(|found| &found.pod))
+                .filter(|pod| pod.uid == *uid)
+                .collect();
+            let still = same_uid.len() == 1 && self::name(same_uid[0]) == name;
             // Another pod that was there may have changed its name to this one.
-            let renamed = after.iter().flat_map(|(file, manifests)| manifests.pods.iter().map(move |pod| (file, pod))).any(
-                |(file, pod)| {
+            let renamed = after.iter().any(|(file, manifests)| {
+                manifests.pods.iter().any(|ManifestPod { pod, .. }| {
                     let was_there = first.pods.get(&pod.uid).is_some_and(|known| known.file == *file);
-                    pod.uid != *uid && (&pod.namespace, &pod.name) == name && was_there
-                },
-            );
+                    pod.uid != *uid && self::name(pod) == name && was_there
+                })
+            });
             if still && !renamed {
                 let new = second.pods.get(uid);
                 prop_assert!(new.is_some_and(|new| new.file == old.file), "{uid} is gone");
@@ -281,14 +297,17 @@ proptest! {
     }
 
     #[test]
-    fn a_broken_file_takes_no_pod_away(before in prop::collection::vec(any_pod(), 0..4), read in prop::collection::vec(any_pod(), 0..3)) {
+    fn a_broken_file_takes_no_pod_away(
+        before in prop::collection::vec(found(), 0..4),
+        read in prop::collection::vec(found(), 0..3),
+    ) {
         let errors = vec![ManifestError::of_file("f", "p", "a")];
         let after = succeed(&before, Manifests { pods: read.clone(), errors });
-        for pod in &before {
-            let name = |p: &Pod| (p.namespace.clone(), p.name.clone());
-            prop_assert!(after.pods.iter().any(|p| p.uid == pod.uid || name(p) == name(pod)));
+        for ManifestPod { pod, .. } in &before {
+            let stays = |other: &Pod| other.uid == pod.uid || name(other) == name(pod);
+            prop_assert!(after.pods.iter().any(|found| stays(&found.pod)));
         }
-        prop_assert!(read.iter().all(|pod| after.pods.contains(pod)));
+        prop_assert!(read.iter().all(|found| after.pods.contains(found)));
         let whole = Manifests { pods: read, errors: Vec::new() };
         prop_assert_eq!(succeed(&before, whole.clone()), whole);
     }

@@ -13,8 +13,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Manifests;
 use super::error::ManifestError;
+use super::{ManifestPod, Manifests};
 use crate::model::{Namespace, Pod, PodName, PodUid};
 
 /// A pod and where it was read.
@@ -24,6 +24,8 @@ pub struct SourcedPod {
     pub pod: Pod,
     /// Name of its file in the manifest directory.
     pub file: String,
+    /// Its document in that file, from 1.
+    pub document: usize,
 }
 
 /// All pods of a directory.
@@ -66,14 +68,14 @@ pub fn diff(before: &PodSet, after: &PodSet) -> Vec<PodChange> {
 }
 
 /// A file's pods after it was read again: rule *keep*.
-pub(super) fn succeed(before: &[Pod], read: Manifests) -> Manifests {
+pub(super) fn succeed(before: &[ManifestPod], read: Manifests) -> Manifests {
     if read.errors.is_empty() {
         return read;
     }
     let mut pods = read.pods;
-    let replaced: BTreeSet<_> = pods.iter().map(name_of).collect();
-    let uids: BTreeSet<_> = pods.iter().map(|pod| pod.uid.clone()).collect();
-    let keeps = |pod: &&Pod| !uids.contains(&pod.uid) && !replaced.contains(&name_of(pod));
+    let names: BTreeSet<_> = pods.iter().map(|found| name_of(&found.pod)).collect();
+    let uids: BTreeSet<_> = pods.iter().map(|found| found.pod.uid.clone()).collect();
+    let keeps = |old: &&ManifestPod| !uids.contains(&old.pod.uid) && !names.contains(&name_of(&old.pod));
     pods.extend(before.iter().filter(keeps).cloned());
     Manifests {
         pods,
@@ -104,36 +106,54 @@ pub(super) fn merge<'a>(
     let mut candidates = Vec::new();
     for (file, manifests) in files {
         set.errors.extend(manifests.errors.iter().cloned());
-        candidates.extend(manifests.pods.iter().map(|pod| (rank(file, pod), file, pod)));
+        candidates.extend(
+            manifests
+                .pods
+                .iter()
+                .map(|found| (rank(file, &found.pod), file, found)),
+        );
     }
     // Stable: within a rank the order of files and documents stays.
     candidates.sort_by_key(|(rank, ..)| *rank);
-    let mut names: BTreeMap<(Namespace, PodName), &str> = BTreeMap::new();
-    for (_, file, pod) in candidates {
+    let mut names: BTreeMap<(Namespace, PodName), PodUid> = BTreeMap::new();
+    for (_, file, found) in candidates {
+        let ManifestPod { pod, document, at } = found;
         let name = name_of(pod);
-        let same_uid = set.pods.get(&pod.uid).map(|other| other.file.clone());
-        let same_name = names.get(&name).map(|&file| file.to_owned());
-        let (what, other) = match (same_name, same_uid) {
-            (Some(other), _) => (format!("the name {}/{}", name.0, name.1), other),
-            (None, Some(other)) => (format!("the UID {}", pod.uid), other),
-            (None, None) => {
-                names.insert(name, file);
-                let sourced = SourcedPod {
-                    pod: pod.clone(),
-                    file: file.clone(),
-                };
-                set.pods.insert(pod.uid.clone(), sourced);
-                continue;
-            }
+        let by_name = names.get(&name).and_then(|uid| set.pods.get(uid));
+        let twice = match (by_name, set.pods.get(&pod.uid)) {
+            (Some(other), _) => Some(("metadata.name", other)),
+            (None, Some(other)) => Some(("metadata.uid", other)),
+            (None, None) => None,
         };
-        set.errors.push(ManifestError::of_file(
-            file,
-            format!(
-                "pod {}/{} is there twice: {what} belongs to a pod in {other:?}",
-                pod.namespace, pod.name
-            ),
-            "give this pod another name and UID, or remove one of the two",
-        ));
+        if let Some((field, other)) = twice {
+            let problem = format!(
+                "pod {}/{} with UID {} is there twice: document {} of {:?} has pod {}/{} with UID {}",
+                name.0,
+                name.1,
+                pod.uid,
+                other.document,
+                other.file,
+                other.pod.namespace,
+                other.pod.name,
+                other.pod.uid
+            );
+            set.errors.push(ManifestError {
+                file: file.clone(),
+                document: Some(*document),
+                field: field.to_owned(),
+                at: Some(*at),
+                problem,
+                advice: "give this pod another name and UID, or remove one of the two",
+            });
+            continue;
+        }
+        names.insert(name, pod.uid.clone());
+        let sourced = SourcedPod {
+            pod: pod.clone(),
+            file: file.clone(),
+            document: *document,
+        };
+        set.pods.insert(pod.uid.clone(), sourced);
     }
     set.complete = set.errors.is_empty();
     set

@@ -249,7 +249,7 @@ impl PodDirectory {
         }
     }
 
-    fn directory_error(&mut self, problem: String, advice: &str) {
+    fn directory_error(&mut self, problem: String, advice: &'static str) {
         let path = self.path.to_string_lossy();
         self.own_errors
             .push(ManifestError::of_file(&path, problem, advice));

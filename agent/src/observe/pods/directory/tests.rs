@@ -275,11 +275,15 @@ fn the_first_of_two_pods_with_one_name_or_uid_stays() {
     );
     let errors = world.errors();
     assert!(
-        errors.contains("a.yaml: pod default/one is there twice: the name default/one"),
+        errors.contains(
+            "a.yaml, document 1, line 3, column 18: metadata.name: pod default/one with UID u2 is there twice"
+        ),
         "{errors}"
     );
     assert!(
-        errors.contains("c.yaml: pod default/two is there twice: the UID u1"),
+        errors.contains(
+            "c.yaml, document 1, line 3, column 18: metadata.uid: pod default/two with UID u1 is there twice"
+        ),
         "{errors}"
     );
     // Also when it changes; the UID that it gives up is free then, and means another pod.
