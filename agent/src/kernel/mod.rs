@@ -12,8 +12,6 @@ pub mod log;
 pub mod net;
 pub mod node_facts;
 pub mod notify;
-pub mod dir_watch;
-pub mod files;
 pub mod process;
 pub mod readiness;
 mod sys;

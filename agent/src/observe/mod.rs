@@ -4,6 +4,4 @@ pub mod cgroup_stats;
 pub mod cgroup_tree;
 pub mod node;
 pub mod parse;
-//! Input from outside, facts out: manifests, cgroup files, eBPF. Nothing here chooses.
-
 pub mod pods;

@@ -1,7 +1,5 @@
 //! Manifests that must be refused, and how.
 
-use std::time::{Duration, Instant};
-
 use super::tests::{GOOD, read, shown};
 use super::*;
 
@@ -289,7 +287,8 @@ fn text_that_is_no_manifest_is_refused_where_it_fails() {
 }
 
 #[test]
-fn bombs_are_refused_quickly() {
+fn bombs_are_refused() {
+    // Unbounded, each would take hours, the memory of the machine, or the stack.
     let mut aliases = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..30 {
         let below = format!("*a{}", level - 1);
@@ -302,12 +301,9 @@ fn bombs_are_refused_quickly() {
     let wide = format!("a: [{}]", "1,".repeat(400_000));
     let many = "---\nx\n".repeat(150_000);
     for bomb in [aliases, deep_flow, deep_block, wide, many] {
-        let start = Instant::now();
         let read = read(&bomb);
         assert!(read.pods.is_empty() && !read.errors.is_empty());
         assert!(read.errors.len() <= MAX_ERRORS + 1, "{}", read.errors.len());
-        // Not a measure of speed: the bombs would take hours.
-        assert!(start.elapsed() < Duration::from_secs(60));
         for error in &read.errors {
             assert!(error.to_string().len() < 2000);
         }
