@@ -1,7 +1,10 @@
 //! What the node's owner decides about placement. Names and meanings are those of kubelet's configuration where
 //! it has the same setting.
 
-use crate::model::{Bytes, CpuPeriod, Layout, MilliCpu};
+use crate::config::{self, Config, NodeAllocatable};
+use crate::model::{
+    Bytes, CgroupName, CgroupNameError, CpuPeriod, Layout, MilliCpu, Quantity,
+};
 
 /// The settings of placement.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,8 +36,8 @@ pub struct PlacementPolicy {
     pub swap_behavior: SwapBehavior,
     /// Whether the OOM killer takes single processes instead of whole containers (`singleProcessOOMKill`).
     pub single_process_oom_kill: bool,
-    /// What the agent keeps for itself.
-    pub agent: AgentShare,
+    /// What the agent keeps for itself; none when it has no cgroup of its own.
+    pub agent: Option<AgentShare>,
 }
 
 /// What the agent's own cgroup is given. It comes out of what is reserved, not out of what pods may request.
@@ -44,6 +47,15 @@ pub struct AgentShare {
     pub cpu: MilliCpu,
     /// Memory that is never reclaimed from it.
     pub memory: Bytes,
+}
+
+impl Default for AgentShare {
+    fn default() -> Self {
+        Self {
+            cpu: MilliCpu(250),
+            memory: Bytes::mib(32),
+        }
+    }
 }
 
 /// Resources kept from pods.
@@ -78,36 +90,54 @@ pub enum ContainerCpuWeight {
 
 /// How memory requests and limits become `memory.min`, `memory.low` and `memory.high`.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum MemoryQos {
-    /// None of the three is used.
+pub struct MemoryQos {
+    /// By whose rules.
+    pub mode: MemoryQosMode,
+    /// Where between request and limit throttling starts (`memoryThrottlingFactor`), above 0 and at most 1.
+    pub throttling_factor: f64,
+    /// Whether requests become protection (`memoryReservationPolicy`).
+    pub reservation: MemoryReservation,
+    /// With [`MemoryQosMode::Sound`], what a pod may still allocate while it is decided upon: the fastest
+    /// allocation rate times the time from alarm to freed memory. Without it nothing is throttled.
+    pub headroom: Option<Bytes>,
+}
+
+/// The rules of memory QoS.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum MemoryQosMode {
+    /// No protection, no throttling.
     Off,
     /// Number for number what kubelet 1.36 writes with its `MemoryQoS` gate on. Burstable protection is void
     /// under it, because the level above the QoS classes gets no `memory.low`, and a low `memory.high` can
     /// throttle a container without end.
-    Kubelet {
-        /// Where between request and limit throttling starts (`memoryThrottlingFactor`), above 0 and at most 1.
-        throttling_factor: f64,
-        /// Whether requests become protection (`memoryReservationPolicy`).
-        reservation: MemoryReservation,
-    },
+    Kubelet,
     /// Protection that holds: each level above a protected pod carries what its children carry, hard for
-    /// Guaranteed pods and best-effort for the others. `memory.high` is a tripwire set `headroom` below a limit,
-    /// only for limits of at least four times that much, and never a resting place: see
+    /// Guaranteed pods and best-effort for the others. `memory.high` is a tripwire at least `headroom` below a
+    /// limit, only for limits of four times that much, and never a resting place: see
     /// [`Inputs::lifted`](super::desired::Inputs).
-    Sound {
-        /// What a pod may still allocate while it is decided upon: the fastest allocation rate times the time
-        /// from alarm to freed memory. No tripwires without it.
-        headroom: Option<Bytes>,
-    },
+    #[default]
+    Sound,
+}
+
+impl Default for MemoryQos {
+    fn default() -> Self {
+        Self {
+            mode: MemoryQosMode::default(),
+            throttling_factor: 0.9,
+            reservation: MemoryReservation::default(),
+            // 1 GiB/s times twice the 160 ms from alarm to 2 GiB freed.
+            headroom: Some(Bytes::mib(320)),
+        }
+    }
 }
 
 /// kubelet's `memoryReservationPolicy`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum MemoryReservation {
-    /// Requests protect nothing.
-    #[default]
+    /// Requests protect nothing; kubelet's default.
     None,
     /// Requests become `memory.min` for Guaranteed pods and `memory.low` for the others.
+    #[default]
     TieredReservation,
 }
 
@@ -136,16 +166,83 @@ impl Default for PlacementPolicy {
             cpu_cfs_quota_period: CpuPeriod::DEFAULT,
             container_cpu_weight: ContainerCpuWeight::default(),
             pod_pids_limit: None,
-            memory_qos: MemoryQos::Sound {
-                // 1 GiB/s times twice the 160 ms from alarm to 2 GiB freed.
-                headroom: Some(Bytes::mib(320)),
-            },
+            memory_qos: MemoryQos::default(),
             swap_behavior: SwapBehavior::default(),
             single_process_oom_kill: false,
-            agent: AgentShare {
-                cpu: MilliCpu(250),
-                memory: Bytes::mib(64),
-            },
+            agent: Some(AgentShare::default()),
         }
+    }
+}
+
+impl PlacementPolicy {
+    /// The settings of `config`.
+    ///
+    /// # Errors
+    /// Under the systemd driver, `cgroupRoot` has a component that no slice can be named after.
+    pub fn from_config(config: &Config) -> Result<Self, CgroupNameError> {
+        let layout = match config.cgroup_driver {
+            config::CgroupDriver::Cgroupfs => Layout::Cgroupfs,
+            config::CgroupDriver::Systemd => {
+                Layout::Systemd(CgroupName::new(config.cgroup_root.path().components())?)
+            }
+        };
+        let mode = if config.memory_qos {
+            MemoryQosMode::Sound
+        } else {
+            MemoryQosMode::Off
+        };
+        Ok(Self {
+            layout,
+            system_reserved: Reserved::from_config(&config.system_reserved),
+            kube_reserved: Reserved::from_config(&config.kube_reserved),
+            enforce_node_allocatable: config.enforce_node_allocatable.contains(&NodeAllocatable::Pods),
+            max_pods: config.max_pods.get().into(),
+            cpu_cfs_quota: config.cpu_cfs_quota,
+            cpu_cfs_quota_period: config.cpu_cfs_quota_period.period(),
+            pod_pids_limit: config.pod_pids_limit.limit(),
+            memory_qos: MemoryQos {
+                mode,
+                throttling_factor: config.memory_throttling_factor.get(),
+                reservation: match config.memory_reservation_policy {
+                    config::MemoryReservationPolicy::None => MemoryReservation::None,
+                    config::MemoryReservationPolicy::TieredReservation => MemoryReservation::TieredReservation,
+                },
+                ..MemoryQos::default()
+            },
+            swap_behavior: match config.memory_swap.swap_behavior {
+                config::SwapBehavior::NoSwap => SwapBehavior::NoSwap,
+                config::SwapBehavior::LimitedSwap => SwapBehavior::LimitedSwap,
+            },
+            single_process_oom_kill: config.single_process_oom_kill,
+            agent: config.agent.own_cgroup.then(|| AgentShare {
+                memory: config.agent.memory_min.0,
+                ..AgentShare::default()
+            }),
+            ..Self::default()
+        })
+    }
+}
+
+impl Reserved {
+    fn from_config(reserved: &config::Reserved) -> Self {
+        let whole = |amount: Quantity| u64::try_from(amount.value()).unwrap_or(0);
+        Self {
+            cpu: MilliCpu(u64::try_from(reserved.cpu.milli_value()).unwrap_or(0)),
+            memory: Bytes(whole(reserved.memory)),
+            pids: whole(reserved.pid),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_configuration_is_the_default_policy() {
+        assert_eq!(
+            PlacementPolicy::from_config(&Config::default()),
+            Ok(PlacementPolicy::default())
+        );
     }
 }

@@ -10,14 +10,10 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-
 /// Who makes cgroups, which decides their names.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CgroupDriver {
     /// The agent itself, by mkdir.
-    #[default]
     Cgroupfs,
     /// systemd, as slices and scopes.
     Systemd,

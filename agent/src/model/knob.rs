@@ -7,6 +7,7 @@
 
 use std::fmt;
 
+use super::control_file::ControlFile;
 use super::units::{Bytes, CpuPeriod, CpuQuota, CpuWeight, Limit};
 
 /// Linux's page size on every machine the agent is built for.
@@ -46,6 +47,49 @@ impl KnobValue {
             }
             Self::CpuMax(..) => read.split_whitespace().eq(self.to_string().split_whitespace()),
             _ => read == self.to_string(),
+        }
+    }
+}
+
+impl KnobValue {
+    /// What the kernel puts into `file` of a fresh cgroup; none for a file that takes no such value.
+    #[must_use]
+    pub const fn kernel_default(file: ControlFile) -> Option<&'static str> {
+        match file {
+            ControlFile::CpuWeight => Some("100"),
+            ControlFile::CpuMax => Some("max 100000"),
+            ControlFile::MemoryMin | ControlFile::MemoryLow | ControlFile::MemoryOomGroup => Some("0"),
+            ControlFile::MemoryHigh
+            | ControlFile::MemoryMax
+            | ControlFile::MemorySwapMax
+            | ControlFile::PidsMax
+            | ControlFile::HugetlbMax(_)
+            | ControlFile::HugetlbRsvdMax(_) => Some("max"),
+            _ => None,
+        }
+    }
+
+    /// How much this value allows or protects, to compare with others of the same file; none for weights and
+    /// switches, which only matter among siblings.
+    #[must_use]
+    pub fn amount(&self) -> Option<u128> {
+        self.amount_of(&self.to_string())
+    }
+
+    /// [`amount`](Self::amount) of what was read from the same file; none when it cannot be understood.
+    #[must_use]
+    pub fn amount_of(&self, read: &str) -> Option<u128> {
+        let mut words = read.split_whitespace();
+        let first = words.next()?;
+        match self {
+            Self::Weight(_) | Self::Switch(_) => None,
+            _ if first == "max" => Some(u128::MAX),
+            Self::Memory(_) | Self::Count(_) => first.parse().ok(),
+            Self::CpuMax(..) => {
+                let quota: u128 = first.parse().ok()?;
+                let period: u128 = words.next()?.parse().ok()?;
+                quota.checked_mul(1 << 32)?.checked_div(period)
+            }
         }
     }
 }

@@ -17,7 +17,7 @@
 //! - `place` finds back what `pod` and `container` were given.
 //! - Two different pods or containers never share a path.
 
-use super::cgroup_name::{CgroupDriver, CgroupName};
+use super::cgroup_name::CgroupName;
 use super::cgroup_path::CgroupPath;
 use super::ids::{ContainerName, PodUid};
 use super::qos::QosClass;
@@ -40,33 +40,16 @@ pub enum Place {
 }
 
 /// The naming of the agent's cgroups.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Layout {
-    driver: CgroupDriver,
-    root: CgroupName,
-}
-
-impl Default for Layout {
-    /// Plain directories below `/plimsoll`.
-    fn default() -> Self {
-        Self::new(CgroupDriver::Cgroupfs, CgroupName::default().child_of_parts("plimsoll"))
-    }
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Layout {
+    /// Plain directories, the same below any root.
+    #[default]
+    Cgroupfs,
+    /// Slices below the root of this name, and scopes in them.
+    Systemd(CgroupName),
 }
 
 impl Layout {
-    /// The naming of `driver` below the cgroup `root`. Only the systemd naming has the root's name in the
-    /// levels below.
-    #[must_use]
-    pub const fn new(driver: CgroupDriver, root: CgroupName) -> Self {
-        Self { driver, root }
-    }
-
-    /// The root's absolute path below the cgroup file system's mount point.
-    #[must_use]
-    pub fn root(&self) -> String {
-        self.root.path(self.driver)
-    }
-
     /// The agent's own cgroup.
     #[must_use]
     pub fn agent(&self) -> CgroupPath {
@@ -93,11 +76,10 @@ impl Layout {
     #[must_use]
     pub fn container(&self, class: QosClass, uid: &PodUid, container: &ContainerName) -> CgroupPath {
         let pod = self.pod(class, uid);
-        let name = match self.driver {
-            CgroupDriver::Cgroupfs => container.to_string(),
-            CgroupDriver::Systemd => self.scope(uid, container.as_str()),
-        };
-        pod.child_of_parts(&name)
+        match self {
+            Self::Cgroupfs => pod.child_of_parts(container.as_str()),
+            Self::Systemd(root) => pod.child_of_parts(&scope(root, uid, container.as_str())),
+        }
     }
 
     /// What the cgroup at `path` is; none when it is not the agent's.
@@ -115,9 +97,9 @@ impl Layout {
             return Some(Place::Agent);
         }
         let [pod, rest @ ..] = rest else { return None };
-        let uid = match self.driver {
-            CgroupDriver::Cgroupfs => pod.strip_prefix("pod")?.to_owned(),
-            CgroupDriver::Systemd => {
+        let uid = match self {
+            Self::Cgroupfs => pod.strip_prefix("pod")?.to_owned(),
+            Self::Systemd(_) => {
                 let unit = pod.strip_suffix(".slice")?;
                 unit.rsplit('-').next()?.strip_prefix("pod")?.replace('_', "-")
             }
@@ -127,10 +109,10 @@ impl Layout {
         match rest {
             [] => (*path == pod_path).then_some(Place::Pod(class, uid)),
             [container] => {
-                let name = match self.driver {
-                    CgroupDriver::Cgroupfs => container.as_str(),
-                    CgroupDriver::Systemd => {
-                        let prefix = self.scope(&uid, "");
+                let name = match self {
+                    Self::Cgroupfs => container.as_str(),
+                    Self::Systemd(root) => {
+                        let prefix = scope(root, &uid, "");
                         let prefix = prefix.strip_suffix(".scope")?;
                         container.strip_prefix(prefix)?.strip_suffix(".scope")?
                     }
@@ -151,13 +133,13 @@ impl Layout {
 
     /// The path of levels below the root, each a directory or a slice.
     fn level(&self, components: &[&str]) -> CgroupPath {
-        match self.driver {
-            CgroupDriver::Cgroupfs => components
+        match self {
+            Self::Cgroupfs => components
                 .iter()
                 .fold(CgroupPath::ROOT, |path, c| path.child_of_parts(c)),
-            CgroupDriver::Systemd => {
-                let above = self.root.components().len();
-                let mut name = self.root.clone();
+            Self::Systemd(root) => {
+                let above = root.components().len();
+                let mut name = root.clone();
                 let mut path = CgroupPath::ROOT;
                 for (n, component) in components.iter().enumerate() {
                     name = name.child_of_parts(component);
@@ -167,12 +149,13 @@ impl Layout {
             }
         }
     }
+}
 
-    fn scope(&self, uid: &PodUid, container: &str) -> String {
-        let root = self.root.components().join("-").replace('-', "_");
-        let uid = uid.as_str().replace('-', "_");
-        format!("{root}-pod{uid}-{container}.scope")
-    }
+/// systemd's name of a container, unique on the machine as scopes' names must be.
+fn scope(root: &CgroupName, uid: &PodUid, container: &str) -> String {
+    let root = root.components().join("-").replace('-', "_");
+    let uid = uid.as_str().replace('-', "_");
+    format!("{root}-pod{uid}-{container}.scope")
 }
 
 const fn class_component(class: QosClass) -> Option<&'static str> {
@@ -190,15 +173,14 @@ mod tests {
     use super::*;
 
     fn layouts() -> [Layout; 2] {
-        [CgroupDriver::Cgroupfs, CgroupDriver::Systemd]
-            .map(|driver| Layout::new(driver, CgroupName::new(["edge", "plimsoll-a"]).unwrap()))
+        let root = CgroupName::new(["edge", "plimsoll-a"]).unwrap();
+        [Layout::Cgroupfs, Layout::Systemd(root)]
     }
 
     #[test]
     fn the_systemd_naming_repeats_the_levels_above() {
         let [_, systemd] = layouts();
         let uid = PodUid::parse("1f2e-3d").unwrap();
-        assert_eq!(systemd.root(), "/edge.slice/edge-plimsoll_a.slice");
         assert_eq!(
             systemd.pod(QosClass::Burstable, &uid).to_string(),
             "edge-plimsoll_a-burstable.slice/edge-plimsoll_a-burstable-pod1f2e_3d.slice"
@@ -233,7 +215,7 @@ mod tests {
                 let pod = layout.pod(class, &uid);
                 let container = layout.container(class, &uid, &name);
                 prop_assert_eq!(pod.parent(), Some(layout.qos(class)));
-                prop_assert_eq!(container.parent().as_ref(), Some(&pod));
+                prop_assert_eq!(container.parent(), Some(pod.clone()));
                 prop_assert_eq!(layout.place(&pod), Some(Place::Pod(class, uid.clone())));
                 prop_assert_eq!(layout.place(&container), Some(Place::Container(class, uid.clone(), name.clone())));
             }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::decide::allocatable::allocatable;
 use crate::decide::conversions::{container_weight, linear_weight, quota, shares};
 use crate::decide::oom_score_adj::is_critical;
-use crate::decide::policy::{ContainerCpuWeight, MemoryQos, SwapBehavior};
+use crate::decide::policy::{ContainerCpuWeight, MemoryQosMode, SwapBehavior};
 use crate::decide::qos::qos_class;
 use crate::decide::resources::{cpu, huge_pages, memory, pod_requests};
 use crate::model::{
@@ -72,24 +72,24 @@ fn container_protection(inputs: &Inputs, pod: &Pod, container: &Container) -> Pr
     let class = qos_class(pod);
     let qos = inputs.policy.memory_qos;
     let own = protection(qos, class, memory(&container.resources.requests));
-    match qos {
-        MemoryQos::Off | MemoryQos::Kubelet { .. } => own,
-        MemoryQos::Sound { .. } => own.within(protection(qos, class, memory(&pod_requests(pod)))),
+    match qos.mode {
+        MemoryQosMode::Off | MemoryQosMode::Kubelet => own,
+        MemoryQosMode::Sound => own.within(protection(qos, class, memory(&pod_requests(pod)))),
     }
 }
 
 fn high(inputs: &Inputs, pod: &Pod, container: &Container, memory_max: Option<Bytes>) -> Option<Bytes> {
     let request = memory(&container.resources.requests);
-    match inputs.policy.memory_qos {
-        MemoryQos::Off => None,
-        MemoryQos::Sound { headroom } if qos_class(pod) == QosClass::Burstable => {
-            tripwire(headroom, request, memory_max)
-        }
-        MemoryQos::Sound { .. } => None,
-        MemoryQos::Kubelet { throttling_factor, .. } => {
+    let qos = inputs.policy.memory_qos;
+    match qos.mode {
+        MemoryQosMode::Off => None,
+        // What is guaranteed is never throttled, not even a container that lives on its pod's guarantee.
+        MemoryQosMode::Sound => tripwire(qos, request, memory_max)
+            .filter(|_| qos_class(pod) == QosClass::Burstable),
+        MemoryQosMode::Kubelet => {
             let own_limit = memory(&container.resources.limits);
             let usable = allocatable(inputs.node, inputs.policy).usable_memory;
-            kubelet_high(throttling_factor, request, Some(own_limit), usable)
+            kubelet_high(qos, request, own_limit, usable)
         }
     }
 }

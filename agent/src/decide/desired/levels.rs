@@ -2,7 +2,7 @@
 
 use crate::decide::allocatable::allocatable;
 use crate::decide::conversions::{linear_weight, shares};
-use crate::decide::policy::MemoryQos;
+use crate::decide::policy::{AgentShare, MemoryQosMode};
 use crate::decide::qos::qos_class;
 use crate::decide::resources::{cpu, memory, pod_requests};
 use crate::model::{
@@ -16,7 +16,6 @@ use super::{Builder, Inputs, huge_page_limits};
 #[derive(Clone, Copy, Default)]
 struct Sum {
     cpu: MilliCpu,
-    memory: Bytes,
     protection: Protection,
 }
 
@@ -24,31 +23,18 @@ struct Sum {
 pub(super) fn add(builder: &mut Builder, inputs: &Inputs) {
     let layout = &inputs.policy.layout;
     let [guaranteed, burstable, best_effort] = QosClass::ALL.map(|class| sum(inputs, class));
-    let agent = Protection {
-        min: inputs.policy.agent.memory,
-        low: Bytes(0),
-    };
-    let pods = match inputs.policy.memory_qos {
-        MemoryQos::Off | MemoryQos::Sound { .. } => guaranteed
-            .protection
-            .plus(burstable.protection)
-            .plus(best_effort.protection),
-        // All that is requested, hard, and no `memory.low` at all: what makes Burstable protection void there.
-        MemoryQos::Kubelet { .. } => Protection {
-            min: if burstable.protection == Protection::default() {
-                guaranteed.protection.min
-            } else {
-                guaranteed.protection.min.saturating_add(burstable.memory)
-            },
-            low: Bytes(0),
-        },
+    let agent = inputs.policy.agent.map_or(Protection::default(), own_protection);
+    let protected = guaranteed.protection.plus(burstable.protection).plus(best_effort.protection);
+    let (pods, best_effort_protection) = match inputs.policy.memory_qos.mode {
+        MemoryQosMode::Off | MemoryQosMode::Sound => (protected, best_effort.protection),
+        // All protection hard, `memory.low` at no level above Burstable: what makes it void there.
+        MemoryQosMode::Kubelet => {
+            let min = guaranteed.protection.min.saturating_add(burstable.protection.low);
+            (Protection { min, low: Bytes(0) }, Protection::default())
+        }
     };
     add_root(builder, inputs, pods.plus(agent));
 
-    let best_effort_protection = match inputs.policy.memory_qos {
-        MemoryQos::Kubelet { .. } => Protection::default(),
-        MemoryQos::Off | MemoryQos::Sound { .. } => best_effort.protection,
-    };
     for (class, cpu, protection) in [
         (QosClass::Burstable, burstable.cpu, burstable.protection),
         (QosClass::BestEffort, MilliCpu(0), best_effort_protection),
@@ -59,9 +45,18 @@ pub(super) fn add(builder: &mut Builder, inputs: &Inputs) {
         builder.cgroup(layout.qos(class), knobs);
     }
 
-    let mut knobs = vec![weight(inputs.policy.agent.cpu)];
-    knobs.extend(agent.knobs());
-    builder.cgroup(layout.agent(), knobs);
+    if let Some(share) = inputs.policy.agent {
+        let mut knobs = vec![weight(share.cpu)];
+        knobs.extend(own_protection(share).knobs());
+        builder.cgroup(layout.agent(), knobs);
+    }
+}
+
+fn own_protection(share: AgentShare) -> Protection {
+    Protection {
+        min: share.memory,
+        low: Bytes(0),
+    }
 }
 
 fn add_root(builder: &mut Builder, inputs: &Inputs, protection: Protection) {
@@ -74,7 +69,8 @@ fn add_root(builder: &mut Builder, inputs: &Inputs, protection: Protection) {
         (node.cpu, node.memory, node.pids)
     };
     // The agent lives below the root and uses what was reserved, so it comes on top of the pods' memory.
-    let memory = memory.saturating_add(inputs.policy.agent.memory).min(node.memory);
+    let agent = inputs.policy.agent.map_or(Bytes(0), |share| share.memory);
+    let memory = memory.saturating_add(agent).min(node.memory);
     let huge_pages = |size: HugePageSize| Limit::At(left.huge_pages.get(&size).copied().unwrap_or_default());
     let mut knobs = vec![
         weight(cpu),
@@ -90,11 +86,9 @@ fn sum(inputs: &Inputs, class: QosClass) -> Sum {
     let pods = inputs.pods.iter().filter(|pod| qos_class(pod) == class);
     pods.fold(Sum::default(), |sum, pod| {
         let requests = pod_requests(pod);
-        let memory = memory(&requests);
-        let protection = protection(inputs.policy.memory_qos, class, memory);
+        let protection = protection(inputs.policy.memory_qos, class, memory(&requests));
         Sum {
             cpu: MilliCpu(sum.cpu.0.saturating_add(cpu(&requests).0)),
-            memory: sum.memory.saturating_add(memory),
             protection: sum.protection.plus(protection),
         }
     })

@@ -9,7 +9,7 @@
 //! ever killing it; as a tripwire below `memory.max` it buys the time to decide whom to stop. It is that only
 //! when there is room above it for what is allocated meanwhile, and when somebody lifts it in time.
 
-use crate::decide::policy::{MemoryQos, MemoryReservation};
+use crate::decide::policy::{MemoryQos, MemoryQosMode, MemoryReservation};
 use crate::model::{Bytes, ControlFile, KnobValue, Limit, QosClass};
 
 const PAGE: u64 = 4096;
@@ -50,11 +50,7 @@ impl Protection {
 
 /// The protection of a pod or container of `class` that requests `request`.
 pub(super) fn protection(qos: MemoryQos, class: QosClass, request: Bytes) -> Protection {
-    let protects = match qos {
-        MemoryQos::Off => false,
-        MemoryQos::Kubelet { reservation, .. } => reservation == MemoryReservation::TieredReservation,
-        MemoryQos::Sound { .. } => true,
-    };
+    let protects = qos.mode != MemoryQosMode::Off && qos.reservation == MemoryReservation::TieredReservation;
     match class {
         _ if !protects => Protection::default(),
         QosClass::Guaranteed => Protection { min: request, low: Bytes(0) },
@@ -62,64 +58,81 @@ pub(super) fn protection(qos: MemoryQos, class: QosClass, request: Bytes) -> Pro
     }
 }
 
-/// The tripwire below `limit`, in whole pages; only for what may use more than it requests.
-pub(super) fn tripwire(headroom: Option<Bytes>, request: Bytes, limit: Option<Bytes>) -> Option<Bytes> {
-    let headroom = headroom.filter(|h| h.0 > 0)?;
+/// The tripwire below `limit`, in whole pages: where the throttling factor says, yet at least the headroom below
+/// the limit; only for what may use more than it requests.
+pub(super) fn tripwire(qos: MemoryQos, request: Bytes, limit: Option<Bytes>) -> Option<Bytes> {
+    let headroom = qos.headroom.filter(|h| h.0 > 0)?;
     let limit = limit.filter(|l| l.0 / LIMIT_PER_HEADROOM >= headroom.0)?;
-    let high = Bytes((limit.0 - headroom.0) / PAGE * PAGE);
-    (request != limit && high > request).then_some(high)
+    let high = between(qos.throttling_factor, request, limit).min(whole_pages(limit.saturating_sub(headroom)));
+    (request < limit && high > request).then_some(high)
 }
 
-/// kubelet's `memory.high` of a container: `factor` of the way from request to limit, or to what the node can
-/// give where there is no limit.
-pub(super) fn kubelet_high(factor: f64, request: Bytes, limit: Option<Bytes>, usable: Bytes) -> Option<Bytes> {
-    let limit = limit.filter(|l| l.0 > 0);
-    if limit.unwrap_or(Bytes(0)) == request {
+/// kubelet's `memory.high` of a container: between request and limit, or what the node can give where there is no
+/// limit.
+pub(super) fn kubelet_high(qos: MemoryQos, request: Bytes, limit: Bytes, usable: Bytes) -> Option<Bytes> {
+    if limit == request {
         return None;
     }
-    let ceiling = limit.unwrap_or(usable);
+    let ceiling = if limit.0 == 0 { usable } else { limit };
+    let high = between(qos.throttling_factor, request, ceiling);
+    (high > request).then_some(high)
+}
+
+/// That part of the way from `request` to `ceiling`, in whole pages.
+fn between(part: f64, request: Bytes, ceiling: Bytes) -> Bytes {
     #[expect(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "kubelet's arithmetic, to the page"
     )]
-    let pages = {
+    let bytes = {
         let (request, ceiling) = (request.0 as f64, ceiling.0 as f64);
-        ((request + (ceiling - request) * factor) / PAGE as f64).floor() as u64
+        (request + (ceiling - request) * part) as u64
     };
-    let high = Bytes(pages.saturating_mul(PAGE));
-    (high > request).then_some(high)
+    whole_pages(Bytes(bytes))
+}
+
+const fn whole_pages(bytes: Bytes) -> Bytes {
+    Bytes(bytes.0 / PAGE * PAGE)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn wire(request: u64, limit: Option<u64>) -> Option<Bytes> {
+        tripwire(MemoryQos::default(), Bytes::mib(request), limit.map(Bytes::mib))
+    }
+
     #[test]
     fn a_tripwire_needs_four_times_the_headroom() {
-        let wire = |limit| tripwire(Some(Bytes::mib(320)), Bytes::mib(100), Some(Bytes::mib(limit)));
-        assert_eq!(wire(1279), None);
-        assert_eq!(wire(1280), Some(Bytes::mib(960)));
+        assert_eq!(wire(100, Some(1279)), None);
+        assert_eq!(wire(100, Some(1280)), Some(Bytes::mib(960)));
+    }
+
+    #[test]
+    fn a_large_limit_has_its_tripwire_where_the_factor_says() {
+        assert_eq!(wire(0, Some(10_000)), Some(Bytes::mib(9000)));
     }
 
     #[test]
     fn there_is_no_tripwire_within_a_request_without_a_limit_or_without_headroom() {
-        let headroom = Some(Bytes::mib(320));
-        assert_eq!(tripwire(headroom, Bytes::mib(1700), Some(Bytes::mib(2000))), None);
-        assert_eq!(tripwire(headroom, Bytes::mib(2000), Some(Bytes::mib(2000))), None);
-        assert_eq!(tripwire(headroom, Bytes::mib(100), None), None);
-        assert_eq!(tripwire(None, Bytes::mib(100), Some(Bytes::mib(9000))), None);
+        assert_eq!(wire(1700, Some(2000)), None);
+        assert_eq!(wire(2000, Some(2000)), None);
+        assert_eq!(wire(100, None), None);
+        let qos = MemoryQos { headroom: None, ..MemoryQos::default() };
+        assert_eq!(tripwire(qos, Bytes::mib(100), Some(Bytes::mib(9000))), None);
     }
 
     #[test]
     fn kubelets_throttling_starts_between_request_and_limit() {
-        let high = |request, limit: Option<u64>| {
-            kubelet_high(0.9, Bytes(request), limit.map(Bytes), Bytes(10_000_000))
+        let high = |request, limit| {
+            kubelet_high(MemoryQos::default(), Bytes(request), Bytes(limit), Bytes(10_000_000))
         };
-        assert_eq!(high(1_000_000, Some(2_000_000)), Some(Bytes(1_900_000 / 4096 * 4096)));
-        assert_eq!(high(1_000_000, None), Some(Bytes(9_100_000 / 4096 * 4096)));
-        assert_eq!(high(1_000_000, Some(1_000_000)), None);
-        assert_eq!(high(0, None), None);
+        assert_eq!(high(1_000_000, 2_000_000), Some(Bytes(1_900_000 / 4096 * 4096)));
+        assert_eq!(high(1_000_000, 0), Some(Bytes(9_100_000 / 4096 * 4096)));
+        assert_eq!(high(1_000_000, 1_000_000), None);
+        assert_eq!(high(0, 0), None);
     }
 }

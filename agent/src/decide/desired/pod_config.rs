@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::decide::conversions::{linear_weight, quota, shares};
-use crate::decide::policy::{MemoryQos, PlacementPolicy};
+use crate::decide::policy::{MemoryQosMode, PlacementPolicy};
 use crate::decide::qos::qos_class;
 use crate::decide::resources::{all_limit, cpu, huge_pages, memory, pod_limits, pod_requests};
 use crate::model::{
@@ -70,9 +70,10 @@ pub fn pod_config(pod: &Pod, policy: &PlacementPolicy) -> PodConfig {
 /// Adds the pod's cgroup.
 pub(super) fn add(builder: &mut Builder, inputs: &Inputs, pod: &Pod, path: &CgroupPath) {
     let config = pod_config(pod, inputs.policy);
-    let high = match inputs.policy.memory_qos {
-        MemoryQos::Off | MemoryQos::Kubelet { .. } => None,
-        MemoryQos::Sound { headroom } => tripwire(headroom, memory(&pod_requests(pod)), config.memory_max),
+    let qos = inputs.policy.memory_qos;
+    let high = match qos.mode {
+        MemoryQosMode::Off | MemoryQosMode::Kubelet => None,
+        MemoryQosMode::Sound => tripwire(qos, memory(&pod_requests(pod)), config.memory_max),
     };
     let high = high.filter(|_| !inputs.lifted.contains(path));
     let pids = inputs.policy.pod_pids_limit.map_or(Limit::Max, Limit::At);

@@ -1,9 +1,36 @@
 //! The steps from the tree as it is to the tree as it should be.
+//!
+//! **Problem.** Hundreds of files have to change while pods run, and the agent may be killed between any two
+//! writes. **How.** Only what differs is written, in this order:
+//!
+//! 1. the levels above the pods: make, enable controllers, then raise what has to rise, parents first;
+//! 2. pods that are no longer wanted go, which frees what they held;
+//! 3. pod by pod, those that only give up something first: make and enable top-down, lower bottom-up, raise
+//!    top-down;
+//! 4. the levels above the pods: lower what has to fall, children first.
+//!
+//! Within a cgroup a limit rises before what must stay below it (`memory.high`, protections) and falls after it.
+//! What is not ours (a cgroup that a container made inside its own, a name that is no pod's) is left alone.
+//!
+//! # Properties
+//! - The plan is empty exactly when nothing differs; carrying it out leaves nothing that differs.
+//! - Stopped after any operation, the next plan still reaches the same tree.
+//! - A cgroup is made after its parent, and written only when the controller is enabled above it.
+//! - If before and after no protection exceeds the parent's, none does in between; the same holds for
+//!   `memory.high` against `memory.max` of the same cgroup.
+//! - A pod's operations are one step.
+
+mod diff;
+#[cfg(test)]
+mod props;
 
 use std::collections::BTreeSet;
 
+use crate::model::{CgroupPath, ControlFile, Controller, KnobValue, Place};
 pub use crate::model::{ActualCgroup, ActualTree};
-use crate::model::{CgroupPath, ControlFile, Controller, KnobValue};
+
+use super::desired::DesiredTree;
+use diff::{Diff, Direction};
 
 /// What a step is about, and so what must be undone together when one of its operations fails.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,4 +81,62 @@ pub enum CgroupOp {
         /// Where.
         path: CgroupPath,
     },
+}
+
+/// The steps that turn `actual` into `desired`.
+#[must_use]
+pub fn plan(desired: &DesiredTree, actual: &ActualTree) -> Vec<Step> {
+    let diff = Diff { desired, actual };
+    let levels: Vec<_> = diff.wanted(|place| !matches!(place, Place::Pod(..) | Place::Container(..)));
+    let mut steps = vec![Step {
+        scope: Scope::Tree,
+        ops: levels
+            .iter()
+            .flat_map(|path| [diff.structure(path), diff.writes(path, Direction::Up)].concat())
+            .collect(),
+    }];
+    steps.extend(diff.unwanted_pods().into_iter().map(|path| Step {
+        scope: Scope::Pod(path.clone()),
+        ops: vec![CgroupOp::Remove { path }],
+    }));
+
+    let pods = diff.wanted(|place| matches!(place, Place::Pod(..)));
+    let (growing, shrinking): (Vec<_>, Vec<_>) = pods
+        .into_iter()
+        .map(|pod| pod_step(&diff, pod))
+        .partition(|(raises_protection, _)| *raises_protection);
+    steps.extend(shrinking.into_iter().chain(growing).map(|(_, step)| step));
+
+    steps.push(Step {
+        scope: Scope::Tree,
+        ops: levels
+            .iter()
+            .rev()
+            .flat_map(|path| diff.writes(path, Direction::Down))
+            .collect(),
+    });
+    steps.retain(|step| !step.ops.is_empty());
+    steps
+}
+
+/// The step of one pod, and whether it raises a protection.
+fn pod_step(diff: &Diff, pod: &CgroupPath) -> (bool, Step) {
+    let cgroups = diff.wanted_within(pod);
+    let mut ops: Vec<_> = diff
+        .unwanted_containers(pod)
+        .into_iter()
+        .map(|path| CgroupOp::Remove { path })
+        .collect();
+    ops.extend(cgroups.iter().flat_map(|path| diff.structure(path)));
+    ops.extend(cgroups.iter().rev().flat_map(|path| diff.writes(path, Direction::Down)));
+    let raises: Vec<_> = cgroups.iter().flat_map(|path| diff.writes(path, Direction::Up)).collect();
+    let raises_protection = raises.iter().any(|op| {
+        matches!(
+            op,
+            CgroupOp::Write { file: ControlFile::MemoryMin | ControlFile::MemoryLow, .. }
+        )
+    });
+    ops.extend(raises);
+    let scope = Scope::Pod(pod.clone());
+    (raises_protection, Step { scope, ops })
 }
