@@ -12,9 +12,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::parse::{self, Pressure};
+use super::parse::{self, Pressure, PressureLine};
 use crate::kernel::cgroup_fs::{CgroupError, CgroupFs, Fault, KeptFile, RealCgroupFs};
-use crate::model::{Bytes, CgroupId, CgroupPath, ControlFile};
+use crate::model::{Bytes, CgroupId, CgroupPath, ControlFile, PressureTotals};
 
 /// `cpu.stat`. The throttling part needs the controller.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -138,6 +138,21 @@ impl CgroupStats {
             ControlFile::IoPressure => self.io_pressure = Some(parse::pressure(text)),
             _ => {}
         }
+    }
+
+    /// Waiting times; `None` when the kernel keeps none.
+    #[must_use]
+    pub fn pressure_totals(&self) -> Option<PressureTotals> {
+        let total = |line: Option<PressureLine>| line.map(|line| line.total).unwrap_or_default();
+        let (cpu, memory, io) = (self.cpu_pressure?, self.memory_pressure?, self.io_pressure?);
+        Some(PressureTotals {
+            cpu_some: total(cpu.some),
+            cpu_full: total(cpu.full),
+            memory_some: total(memory.some),
+            memory_full: total(memory.full),
+            io_some: total(io.some),
+            io_full: total(io.full),
+        })
     }
 
     /// Reads `files` of one cgroup, opening and closing each.

@@ -14,7 +14,7 @@ use std::ops::Bound;
 
 use super::parse;
 use crate::kernel::cgroup_fs::{CgroupError, CgroupFs, Fault};
-use crate::model::{ActualCgroup, ActualTree, CgroupPath, ControlFile, Controller};
+use crate::model::{ActualCgroup, ActualTree, CgroupLimits, CgroupPath, ControlFile, Controller, CpuWeight};
 
 /// The interface files that the agent sets, other than hugetlb's, of which there is one for each page size.
 pub const MANAGED: [ControlFile; 9] = [
@@ -36,6 +36,25 @@ pub struct Extent {
     pub files: Vec<ControlFile>,
     /// Levels below the root that are the agent's: 3 for class, pod and container.
     pub levels: usize,
+}
+
+/// Limits, weights and protections of a cgroup, from its files as read.
+#[must_use]
+pub fn limits(cgroup: &ActualCgroup) -> CgroupLimits {
+    let text = |file| cgroup.values.get(&file).map(String::as_str);
+    let bytes = |file| text(file).and_then(parse::bytes_limit);
+    CgroupLimits {
+        cpu_weight: text(ControlFile::CpuWeight)
+            .and_then(parse::number)
+            .map(CpuWeight),
+        cpu_max: text(ControlFile::CpuMax).and_then(parse::cpu_max),
+        memory_min: bytes(ControlFile::MemoryMin),
+        memory_low: bytes(ControlFile::MemoryLow),
+        memory_high: bytes(ControlFile::MemoryHigh),
+        memory_max: bytes(ControlFile::MemoryMax),
+        swap_max: bytes(ControlFile::MemorySwapMax),
+        pids_max: text(ControlFile::PidsMax).and_then(parse::limit),
+    }
 }
 
 /// Reads the whole tree.
@@ -217,6 +236,7 @@ mod tests {
 
     use super::*;
     use crate::kernel::cgroup_fs::{FakeCgroupFs, Stubbornness};
+    use crate::model::{Bytes, CpuPeriod, Limit};
 
     fn extent() -> Extent {
         Extent {
@@ -257,6 +277,16 @@ mod tests {
         assert_eq!(burstable.values[&ControlFile::MemoryMax], "8192");
         assert!(burstable.populated && burstable.enabled.is_empty());
         assert!(!burstable.values.contains_key(&ControlFile::PidsMax));
+        let limits = limits(burstable);
+        assert_eq!(limits.memory_max, Some(Limit::At(Bytes(8192))));
+        assert_eq!(
+            (limits.cpu_weight, limits.memory_min),
+            (Some(CpuWeight(100)), Some(Limit::At(Bytes(0))))
+        );
+        assert_eq!(
+            (limits.cpu_max, limits.pids_max),
+            (Some((Limit::Max, CpuPeriod::DEFAULT)), None)
+        );
         assert!(tree.cgroups[&path("burstable/pod1")].values.is_empty());
         assert_eq!(tree.available, [Controller::Cpu, Controller::Memory].into());
     }

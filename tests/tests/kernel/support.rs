@@ -63,6 +63,7 @@ impl TestRoot {
         let child = Command::new("/bin/sh")
             .args(["-c", script])
             .stdin(Stdio::null())
+            .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let pid = child.id();
@@ -75,10 +76,7 @@ impl TestRoot {
         let pid = self.shell(&format!("kill -STOP $$; {script}"));
         let moved = self.fs().write(at, ControlFile::Procs, &pid.to_string());
         moved.map_err(|error| error.errno().unwrap())?;
-        until("the shell stops", || {
-            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-            stat.rsplit(") ").next().unwrap().starts_with('T')
-        });
+        until("the shell stops", || state_of(pid) == 'T');
         assert!(
             Command::new("kill")
                 .args(["-CONT", &pid.to_string()])
@@ -107,6 +105,12 @@ impl TestRoot {
             !self.populated(at)
         });
     }
+}
+
+/// A process's state as `/proc/PID/stat` has it: `R`, `S`, `D`, `T`, `Z`…
+pub(crate) fn state_of(pid: u32) -> char {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    stat.rsplit(") ").next().unwrap().chars().next().unwrap()
 }
 
 /// Waits for something that must come.

@@ -248,7 +248,8 @@ fn top_down(host: &dyn Host) {
     enable(fs, "", "-cpu").unwrap();
     enable(fs, "a", "-memory").unwrap();
     enable(fs, "", "-memory").unwrap();
-    assert_eq!(read(fs, "", ControlFile::SubtreeControl), "");
+    let left = fs.read(&CgroupPath::ROOT, ControlFile::SubtreeControl);
+    assert_eq!(left.unwrap(), "", "not even an end of line");
 }
 
 fn all_or_nothing(host: &dyn Host) {

@@ -83,7 +83,10 @@ impl RealCgroupFs {
         value: Option<&str>,
         errno: Errno,
     ) -> CgroupError {
-        CgroupError::of_file(path, file, value, errno.into(), || self.dir(path).is_ok())
+        // A removed directory that is still open (the root) can be found, but has no files.
+        CgroupError::of_file(path, file, value, errno.into(), || {
+            self.open_file(path, ControlFile::Procs, OFlags::PATH).is_ok()
+        })
     }
 
     fn beneath(&self, relative: &str, flags: OFlags) -> Result<OwnedFd, Errno> {

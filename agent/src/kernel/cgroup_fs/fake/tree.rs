@@ -231,7 +231,8 @@ impl Tree {
                 return Err(Errno::OPNOTSUPP);
             }
             let all_threaded = given.iter().all(|c| THREADED.contains(c));
-            if !node.procs.is_empty() && !(all_threaded && node.can_be_thread_root(&node.enabled)) {
+            let beside_processes = all_threaded && node.can_be_thread_root(&node.enabled);
+            if !(node.procs.is_empty() || beside_processes) {
                 return Err(if node.is_thread_root() {
                     Errno::OPNOTSUPP
                 } else {
@@ -336,7 +337,12 @@ fn count(node: &Node) -> usize {
     node.procs.len() + node.children.values().map(count).sum::<usize>()
 }
 
+/// As the kernel lists them: nothing at all, not even an end of line, where there is none.
 fn list(controllers: &BTreeSet<Controller>) -> String {
     let names: Vec<_> = controllers.iter().map(|c| c.as_str()).collect();
-    names.join(" ") + "\n"
+    if names.is_empty() {
+        String::new()
+    } else {
+        names.join(" ") + "\n"
+    }
 }
