@@ -78,11 +78,6 @@ const CAPABILITIES: &[(&str, Capability, &str)] = &[
         Capability::SysResource,
         "oom_score_adj below 0; PSI windows other than multiples of 2 s",
     ),
-    (
-        "CAP_SYS_ADMIN",
-        Capability::SysAdmin,
-        "iterating over all BPF objects",
-    ),
     ("CAP_SETUID", Capability::Setuid, "containers with runAsUser"),
     ("CAP_SETGID", Capability::Setgid, "containers with runAsGroup"),
     (
@@ -236,7 +231,9 @@ fn cgroups(facts: &NodeFacts) -> Vec<Check> {
 
 fn controller(facts: &NodeFacts, name: &str, otherwise: Verdict, need: &'static str) -> Check {
     let there = facts.controllers.contains(name);
-    let v1 = facts.v1_controllers.get(name);
+    // cgroup v1 has another name for it.
+    let v1_name = if name == "io" { "blkio" } else { name };
+    let v1 = facts.v1_controllers.get(v1_name);
     let found = match (there, v1) {
         (true, _) => format!("available at {}", facts.controllers_at),
         (false, Some(mount)) => format!("held by cgroup v1 at {mount}"),

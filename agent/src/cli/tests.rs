@@ -1,1 +1,210 @@
+use std::collections::BTreeSet;
 
+use super::*;
+use crate::model::sample::{pod, report};
+use crate::model::{Bytes, ContainerPhase, ProbeReport};
+use crate::observe::node::{CgroupMount, NodeFacts};
+
+/// A node that has everything.
+fn able() -> NodeFacts {
+    let words = |words: &[&str]| words.iter().map(|&w| w.to_owned()).collect::<BTreeSet<_>>();
+    NodeFacts {
+        kernel_release: "6.12.107".to_owned(),
+        kernel_version: (6, 12),
+        btf: Some(Bytes::mib(6)),
+        cgroup2: Some(CgroupMount {
+            path: "/sys/fs/cgroup".to_owned(),
+            options: words(&["nsdelegate", "memory_recursiveprot"]),
+        }),
+        controllers_at: "/sys/fs/cgroup".to_owned(),
+        controllers: words(&["cpu", "cpuset", "memory", "io", "pids", "hugetlb"]),
+        pressure: words(&["cpu", "io", "memory"]),
+        capabilities: u64::MAX,
+        is_root: true,
+        ..NodeFacts::default()
+    }
+}
+
+fn verdicts(checks: &[Check], verdict: Verdict) -> Vec<&str> {
+    let found = checks.iter().filter(|check| check.verdict == verdict);
+    found.map(|check| check.name.as_str()).collect()
+}
+
+#[test]
+fn a_node_that_has_everything_passes() {
+    let checks = checks(&able(), &[]);
+    assert!(
+        checks.iter().all(|check| check.verdict == Verdict::Ok),
+        "{checks:#?}"
+    );
+    assert!(check::show(&checks).ends_with("\nPods can be placed on this node.\n"));
+}
+
+#[test]
+fn each_lack_has_its_verdict_and_a_way_out() {
+    let cases: [(&str, Verdict, fn(&mut NodeFacts)); 10] = [
+        ("kernel", Verdict::Missing, |f| f.kernel_version = (5, 10)),
+        ("tested kernel", Verdict::Warn, |f| f.kernel_version = (5, 19)),
+        ("BTF", Verdict::Warn, |f| f.btf = None),
+        ("PSI", Verdict::Warn, |f| f.pressure.clear()),
+        ("cgroup v2", Verdict::Missing, |f| f.cgroup2 = None),
+        ("controller memory", Verdict::Missing, |f| {
+            drop(f.controllers.remove("memory"))
+        }),
+        ("controller hugetlb", Verdict::Warn, |f| {
+            drop(f.controllers.remove("hugetlb"))
+        }),
+        ("root", Verdict::Warn, |f| f.is_root = false),
+        ("CAP_BPF", Verdict::Warn, |f| f.capabilities &= !(1 << 39)),
+        ("CAP_SYS_RESOURCE", Verdict::Warn, |f| {
+            f.capabilities &= !(1 << 24)
+        }),
+    ];
+    for (name, verdict, lack) in cases {
+        let mut facts = able();
+        lack(&mut facts);
+        let checks = checks(&facts, &[]);
+        assert!(verdicts(&checks, verdict).contains(&name), "{name}: {checks:#?}");
+        for check in checks {
+            assert_eq!(
+                check.verdict == Verdict::Ok,
+                check.how_to_get.is_empty(),
+                "{check:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_controller_held_by_v1_is_told_with_its_mount() {
+    let mut facts = able();
+    facts.controllers.clear();
+    facts
+        .v1_controllers
+        .insert("memory".to_owned(), "/sys/fs/cgroup/memory".to_owned());
+    facts
+        .v1_controllers
+        .insert("blkio".to_owned(), "/sys/fs/cgroup/blkio".to_owned());
+    let checks = checks(&facts, &[]);
+    let text = check::show(&checks);
+    assert!(
+        text.contains("held by cgroup v1 at /sys/fs/cgroup/memory"),
+        "{text}"
+    );
+    assert!(
+        text.contains("held by cgroup v1 at /sys/fs/cgroup/blkio"),
+        "{text}"
+    );
+    assert!(
+        text.ends_with("Pods cannot be placed on this node: controller cpu, controller memory missing.\n")
+    );
+}
+
+#[test]
+fn a_probe_that_is_not_attached_says_why() {
+    let probe = ProbeReport {
+        name: "stalls".to_owned(),
+        attached: false,
+        reason: Some("EPERM".to_owned()),
+    };
+    let checks = checks(&able(), &[probe]);
+    assert_eq!(verdicts(&checks, Verdict::Warn), ["probe stalls"]);
+    assert!(check::show(&checks).contains("not attached: EPERM"));
+}
+
+#[test]
+fn status_fits_a_terminal_and_lines_up() {
+    let mut second = pod("a-pod-with-a-longer-name", "i");
+    second.reason = Some("OutOfcpu".to_owned());
+    second.message = Some("cpu requested 5, to give 3.8".to_owned());
+    let text = status::show(&report(vec![pod("web-0", "i"), second]), false);
+    let lines: Vec<_> = text.lines().collect();
+    let at = |line: &str, part: &str| {
+        line.find(part)
+            .unwrap_or_else(|| panic!("{part} is not in {line}"))
+    };
+    assert_eq!(
+        at(lines[0], "CGROUP"),
+        at(lines[1], "burstable/poduid-web-0"),
+        "{text}"
+    );
+    assert_eq!(at(lines[0], "PHASE"), at(lines[2], "Running"), "{text}");
+    assert_eq!(at(lines[0], "OOM") + 3, at(lines[2], "-998") + 4, "{text}");
+    for part in ["250m", "12.0Mi", "500m/24.0Mi", "Burstable"] {
+        assert!(lines[1].contains(part), "{part}: {text}");
+    }
+    assert!(
+        lines[3].contains("OutOfcpu") && lines[2].starts_with("  main"),
+        "{text}"
+    );
+    assert!(
+        text.contains("pod shop/a-pod-with-a-longer-name: cpu requested 5, to give 3.8"),
+        "{text}"
+    );
+    let short = status::show(&report(vec![pod("web-0", "i")]), false);
+    assert!(at(short.lines().next().unwrap(), "CGROUP") <= 80, "{short}");
+}
+
+#[test]
+fn wide_status_has_more_columns() {
+    let text = status::show(&report(vec![pod("web-0", "i")]), true);
+    let heading = text.lines().next().unwrap();
+    for column in ["PEAK", "RUN-DELAY", "WEIGHT", "PID", "ID"] {
+        assert!(heading.contains(column), "{text}");
+    }
+    assert!(text.lines().nth(2).unwrap().contains("0.030s"), "{text}");
+    assert!(heading.ends_with("CGROUP"));
+}
+
+#[test]
+fn nothing_in_a_report_reaches_the_terminal_unescaped() {
+    let evil = "\x1b]0;owned\x07\r\nnode forged";
+    let mut pod = pod("web-0", evil);
+    pod.reason = Some(evil.to_owned());
+    pod.message = Some(evil.to_owned());
+    pod.containers[0].phase = ContainerPhase::Waiting {
+        reason: evil.to_owned(),
+        message: evil.to_owned(),
+    };
+    let mut report = report(vec![pod]);
+    report.manifest_errors = vec![evil.to_owned()];
+    report.node_name = evil.to_owned();
+    report.probes[0].attached = false;
+    report.probes[0].reason = Some(evil.to_owned());
+    for wide in [false, true] {
+        let text = status::show(&report, wide);
+        assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{text:?}");
+        assert!(
+            !text.lines().any(|line| line.starts_with("node forged")),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn exit_status_tells_what_was_wrong() {
+    let run = |arguments: &[&str]| main(arguments.iter().map(OsString::from));
+    assert_eq!(run(&["plimsoll", "no-such-command"]), USAGE);
+    assert_eq!(run(&["plimsoll", "run", "--dry-run"]), USAGE);
+    assert_eq!(run(&["plimsoll", "config"]), USAGE);
+    assert_eq!(
+        run(&["plimsoll", "config", "--check", "/nonexistent/plimsoll.yaml"]),
+        USAGE
+    );
+    assert_eq!(
+        run(&["plimsoll", "status", "--socket", "/nonexistent/plimsoll.sock"]),
+        UNAVAILABLE
+    );
+    assert_eq!(run(&["plimsoll", "version"]), DONE);
+    assert_eq!(run(&["plimsoll", "--help"]), DONE);
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("plimsoll.yaml");
+    for (text, status) in [("maxPods: 0\n", USAGE), ("maxPods: 7\n", DONE)] {
+        std::fs::write(&file, text).unwrap();
+        assert_eq!(
+            run(&["plimsoll", "config", "--check", file.to_str().unwrap()]),
+            status,
+            "{text}"
+        );
+    }
+}

@@ -128,7 +128,10 @@ impl Resource {
             Self::Memory => allocatable.memory.0,
             Self::HugePages(size) => {
                 let sizes = allocatable.huge_pages.iter();
-                sizes.filter(|(s, _)| s.0 == size).map(|(_, amount)| amount.0).sum()
+                sizes
+                    .filter(|(s, _)| s.0 == size)
+                    .map(|(_, amount)| amount.0)
+                    .sum()
             }
         }
     }
@@ -172,7 +175,10 @@ mod tests {
         let running = running.iter().map(|uid| PodUid::parse(uid).unwrap()).collect();
         let left = allocatable(&node(), &PlacementPolicy::default());
         let answers = admit(&pods.iter().collect::<Vec<_>>(), &running, &left);
-        answers.into_iter().map(|(uid, answer)| (uid.to_string(), answer)).collect()
+        answers
+            .into_iter()
+            .map(|(uid, answer)| (uid.to_string(), answer))
+            .collect()
     }
 
     #[test]
@@ -210,7 +216,10 @@ mod tests {
 
     #[test]
     fn huge_pages_that_are_not_there_are_named_by_size() {
-        let pods = [simple("a", "hugepages-2Mi=66Mi", ""), simple("b", "hugepages-1Gi=1Gi", "")];
+        let pods = [
+            simple("a", "hugepages-2Mi=66Mi", ""),
+            simple("b", "hugepages-1Gi=1Gi", ""),
+        ];
         let reasons: Vec<_> = decide(&pods, &[])
             .into_values()
             .map(|answer| match answer {

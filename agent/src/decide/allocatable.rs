@@ -31,17 +31,27 @@ pub struct Allocatable {
 #[must_use]
 pub fn allocatable(node: &NodeCapacity, policy: &PlacementPolicy) -> Allocatable {
     let reserved = [policy.system_reserved, policy.kube_reserved];
-    let usable_memory = reserved.iter().fold(node.memory, |left, r| left.saturating_sub(r.memory));
+    let usable_memory = reserved
+        .iter()
+        .fold(node.memory, |left, r| left.saturating_sub(r.memory));
     let in_huge_pages = node
         .huge_pages
         .values()
         .fold(Bytes(0), |sum, amount| sum.saturating_add(*amount));
     let eviction = amount(policy.eviction_hard_memory, node.memory);
     Allocatable {
-        cpu: MilliCpu(reserved.iter().fold(node.cpu.0, |left, r| left.saturating_sub(r.cpu.0))),
-        memory: usable_memory.saturating_sub(eviction).saturating_sub(in_huge_pages),
+        cpu: MilliCpu(
+            reserved
+                .iter()
+                .fold(node.cpu.0, |left, r| left.saturating_sub(r.cpu.0)),
+        ),
+        memory: usable_memory
+            .saturating_sub(eviction)
+            .saturating_sub(in_huge_pages),
         usable_memory,
-        pids: reserved.iter().fold(node.pids, |left, r| left.saturating_sub(r.pids)),
+        pids: reserved
+            .iter()
+            .fold(node.pids, |left, r| left.saturating_sub(r.pids)),
         huge_pages: node.huge_pages.clone(),
         pods: policy.max_pods,
     }
@@ -75,8 +85,16 @@ mod tests {
             ..NodeCapacity::default()
         };
         let policy = PlacementPolicy {
-            system_reserved: Reserved { cpu: MilliCpu(100), memory: Bytes::mib(100), pids: 0 },
-            kube_reserved: Reserved { cpu: MilliCpu(200), memory: Bytes::mib(50), pids: 0 },
+            system_reserved: Reserved {
+                cpu: MilliCpu(100),
+                memory: Bytes::mib(100),
+                pids: 0,
+            },
+            kube_reserved: Reserved {
+                cpu: MilliCpu(200),
+                memory: Bytes::mib(50),
+                pids: 0,
+            },
             eviction_hard_memory: Amount::Fraction(0.05),
             ..PlacementPolicy::default()
         };

@@ -75,11 +75,27 @@ mod tests {
     #[test]
     fn container_weights_are_those_of_the_runtimes() {
         let expected = [
-            (10, 4), (50, 11), (100, 17), (250, 35), (500, 59), (1000, 100), (2000, 174), (4000, 303),
-            (8000, 532), (16_000, 942), (32_000, 1681), (64_000, 3023), (128_000, 5478), (256_000, 10_000),
+            (10, 4),
+            (50, 11),
+            (100, 17),
+            (250, 35),
+            (500, 59),
+            (1000, 100),
+            (2000, 174),
+            (4000, 303),
+            (8000, 532),
+            (16_000, 942),
+            (32_000, 1681),
+            (64_000, 3023),
+            (128_000, 5478),
+            (256_000, 10_000),
         ];
         for (milli, weight) in expected {
-            assert_eq!(container_weight(shares(MilliCpu(milli))), CpuWeight(weight), "{milli}m");
+            assert_eq!(
+                container_weight(shares(MilliCpu(milli))),
+                CpuWeight(weight),
+                "{milli}m"
+            );
         }
         assert_eq!(container_weight(shares(MilliCpu(0))), CpuWeight(1));
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use crate::model::{
-    Bytes, Container, ContainerKind, ContainerName, Controller, HugePageSize, MilliCpu, Namespace, NodeCapacity,
-    Pod, PodName, PodUid, Quantity, ResourceList, Resources, RestartPolicy,
+    Bytes, Container, ContainerKind, ContainerName, Controller, HugePageSize, MilliCpu, Namespace,
+    NodeCapacity, Pod, PodName, PodUid, Quantity, ResourceList, Resources, RestartPolicy,
 };
 
 pub(super) const GI: u64 = 1 << 30;
@@ -99,7 +99,9 @@ pub(super) fn valid_resources() -> impl Strategy<Value = Resources> {
             let amount = |n: u64| Quantity::parse(&format!("{n}{unit}")).unwrap();
             resources.requests.insert(name.to_owned(), amount(request));
             if let Some(above) = above {
-                resources.limits.insert(name.to_owned(), amount(request + above / 1000 * 1000));
+                resources
+                    .limits
+                    .insert(name.to_owned(), amount(request + above / 1000 * 1000));
             }
         }
         resources

@@ -85,5 +85,9 @@ fn unclaimed_per_container(pod: &Pod) -> i64 {
 }
 
 fn memory_request(container: &Container) -> i64 {
-    container.resources.requests.get("memory").map_or(0, |q| q.value())
+    container
+        .resources
+        .requests
+        .get("memory")
+        .map_or(0, |q| q.value())
 }

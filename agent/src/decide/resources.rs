@@ -65,7 +65,10 @@ pub fn memory(list: &ResourceList) -> Bytes {
 pub fn huge_pages(list: &ResourceList) -> impl Iterator<Item = (HugePageSize, Bytes)> {
     list.iter().filter_map(|(name, amount)| {
         let size = Quantity::parse(name.strip_prefix("hugepages-")?).ok()?;
-        Some((HugePageSize(non_negative(size.value())), Bytes(non_negative(amount.value()))))
+        Some((
+            HugePageSize(non_negative(size.value())),
+            Bytes(non_negative(amount.value())),
+        ))
     })
 }
 

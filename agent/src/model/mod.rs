@@ -16,6 +16,12 @@ mod pod;
 mod qos;
 mod quantity;
 mod report;
+#[cfg(any(test, feature = "testutils"))]
+#[expect(
+    clippy::unwrap_used,
+    reason = "a sample that does not read is a defect of the test"
+)]
+pub mod sample;
 mod shown;
 mod time;
 mod tree;

@@ -5,9 +5,7 @@ use crate::decide::conversions::{linear_weight, shares};
 use crate::decide::policy::{AgentShare, MemoryQosMode};
 use crate::decide::qos::qos_class;
 use crate::decide::resources::{cpu, memory, pod_requests};
-use crate::model::{
-    Bytes, ControlFile, CpuWeight, HugePageSize, KnobValue, Limit, MilliCpu, QosClass,
-};
+use crate::model::{Bytes, ControlFile, CpuWeight, HugePageSize, KnobValue, Limit, MilliCpu, QosClass};
 
 use super::memory::{Protection, protection};
 use super::{Builder, Inputs, huge_page_limits};

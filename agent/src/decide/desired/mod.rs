@@ -68,7 +68,10 @@ impl DesiredTree {
     /// Every interface file that the agent manages somewhere in the tree: what to read back to see drift.
     #[must_use]
     pub fn files(&self) -> BTreeSet<ControlFile> {
-        self.cgroups.values().flat_map(|c| c.knobs.keys().copied()).collect()
+        self.cgroups
+            .values()
+            .flat_map(|c| c.knobs.keys().copied())
+            .collect()
     }
 }
 
@@ -109,7 +112,10 @@ pub fn desired_tree(inputs: &Inputs) -> DesiredTree {
     }
     DesiredTree {
         cgroups: builder.cgroups,
-        controllers: WANTED.into_iter().filter(|c| inputs.available.contains(c)).collect(),
+        controllers: WANTED
+            .into_iter()
+            .filter(|c| inputs.available.contains(c))
+            .collect(),
         layout: layout.clone(),
     }
 }
@@ -156,7 +162,10 @@ fn huge_page_limits(
                 Limit::At(bytes) => Limit::At(Bytes(bytes.0 / size.0 * size.0)),
                 Limit::Max => Limit::Max,
             });
-            [(ControlFile::HugetlbMax(size), value), (ControlFile::HugetlbRsvdMax(size), value)]
+            [
+                (ControlFile::HugetlbMax(size), value),
+                (ControlFile::HugetlbRsvdMax(size), value),
+            ]
         })
         .collect()
 }

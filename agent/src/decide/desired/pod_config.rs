@@ -7,8 +7,8 @@ use crate::decide::policy::{MemoryQosMode, PlacementPolicy};
 use crate::decide::qos::qos_class;
 use crate::decide::resources::{all_limit, cpu, huge_pages, memory, pod_limits, pod_requests};
 use crate::model::{
-    Bytes, CgroupPath, ControlFile, CpuPeriod, CpuQuota, CpuShares, HugePageSize, KnobValue, Limit, MilliCpu, Pod,
-    QosClass,
+    Bytes, CgroupPath, ControlFile, CpuPeriod, CpuQuota, CpuShares, HugePageSize, KnobValue, Limit, MilliCpu,
+    Pod, QosClass,
 };
 
 use super::memory::{Protection, protection, tripwire};
@@ -78,8 +78,14 @@ pub(super) fn add(builder: &mut Builder, inputs: &Inputs, pod: &Pod, path: &Cgro
     let high = high.filter(|_| !inputs.lifted.contains(path));
     let pids = inputs.policy.pod_pids_limit.map_or(Limit::Max, Limit::At);
     let mut knobs = vec![
-        (ControlFile::CpuWeight, KnobValue::Weight(linear_weight(config.cpu_shares))),
-        cpu_max(config.cpu_quota.and_then(Limit::at), inputs.policy.cpu_cfs_quota_period),
+        (
+            ControlFile::CpuWeight,
+            KnobValue::Weight(linear_weight(config.cpu_shares)),
+        ),
+        cpu_max(
+            config.cpu_quota.and_then(Limit::at),
+            inputs.policy.cpu_cfs_quota_period,
+        ),
         memory_limit(ControlFile::MemoryMax, config.memory_max),
         memory_limit(ControlFile::MemoryHigh, high),
         (ControlFile::PidsMax, KnobValue::Count(pids)),

@@ -26,8 +26,6 @@ pub enum Capability {
     Setgid = 6,
     /// `CAP_SETUID`.
     Setuid = 7,
-    /// `CAP_SYS_ADMIN`.
-    SysAdmin = 21,
     /// `CAP_SYS_RESOURCE`.
     SysResource = 24,
     /// `CAP_PERFMON`.

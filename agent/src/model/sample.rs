@@ -1,0 +1,118 @@
+//! A report with a value in every field, for tests of what is made from one.
+
+use std::time::Duration;
+
+use super::{
+    AgentCost, Bytes, CgroupId, CgroupLimits, CgroupPath, CgroupReport, ContainerName, ContainerPhase,
+    ContainerReport, CpuPeriod, CpuQuota, CpuUsage, CpuWeight, Limit, MemoryUsage, MilliCpu, Namespace,
+    NodeReport, OomScoreAdj, PodName, PodPhase, PodReport, PodUid, PressureTotals, ProbeReport,
+    ProcessIdentity, QosClass,
+};
+
+/// A cgroup whose every figure is there.
+#[must_use]
+pub fn cgroup(path: &str) -> CgroupReport {
+    CgroupReport {
+        path: CgroupPath::parse(path).unwrap(),
+        id: Some(CgroupId(7)),
+        sampled_at: Some(Duration::from_secs(1_700_000_000)),
+        limits: CgroupLimits {
+            cpu_weight: Some(CpuWeight(100)),
+            cpu_max: Some((Limit::At(CpuQuota(50_000)), CpuPeriod(100_000))),
+            memory_min: Some(Limit::At(Bytes(0))),
+            memory_low: Some(Limit::At(Bytes::mib(16))),
+            memory_high: Some(Limit::At(Bytes::mib(20))),
+            memory_max: Some(Limit::At(Bytes::mib(24))),
+            swap_max: Some(Limit::At(Bytes::mib(1))),
+            pids_max: Some(Limit::At(100)),
+        },
+        cpu: Some(CpuUsage {
+            total: Duration::from_millis(1500),
+            rate: Some(MilliCpu(250)),
+            run_delay: Some(Duration::from_millis(30)),
+            run_delay_count: Some(10),
+            run_delay_histogram: Some(vec![1; 16]),
+            throttled: Some(Duration::from_millis(250)),
+            user: Some(Duration::from_secs(1)),
+            system: Some(Duration::from_millis(500)),
+            periods: Some(100),
+            throttled_periods: Some(3),
+            ..CpuUsage::default()
+        }),
+        memory: Some(MemoryUsage {
+            current: Bytes::mib(20),
+            working_set: Bytes::mib(12),
+            peak: Some(Bytes::mib(30)),
+            swap: Some(Bytes(0)),
+            anon: Some(Bytes::mib(8)),
+            file: Some(Bytes::mib(10)),
+            shmem: Some(Bytes(0)),
+            slab: Some(Bytes::mib(1)),
+            mapped_file: Some(Bytes::mib(2)),
+            page_faults: Some(1000),
+            major_page_faults: Some(2),
+            oom_kills: 1,
+            stalled: Some(Duration::from_millis(5)),
+            ..MemoryUsage::default()
+        }),
+        tasks: Some(4),
+        pressure: Some(PressureTotals::default()),
+    }
+}
+
+/// A Burstable pod of the namespace `shop` with one container, `main`.
+#[must_use]
+pub fn pod(name: &str, image: &str) -> PodReport {
+    let uid = format!("uid-{name}");
+    let path = format!("burstable/pod{uid}");
+    PodReport {
+        uid: PodUid::parse(&uid).unwrap(),
+        namespace: Namespace::parse("shop").unwrap(),
+        name: PodName::parse(name).unwrap(),
+        qos: QosClass::Burstable,
+        phase: PodPhase::Running,
+        reason: None,
+        message: None,
+        cgroup: cgroup(&path),
+        containers: vec![ContainerReport {
+            name: ContainerName::parse("main").unwrap(),
+            phase: ContainerPhase::Running {
+                process: ProcessIdentity {
+                    pid: 42,
+                    start_ticks: 1,
+                },
+                adopted: false,
+            },
+            restarts: 2,
+            image: Some(image.to_owned()),
+            started_at: Some(Duration::from_secs(1_600_000_000)),
+            oom_score_adj: OomScoreAdj(-998),
+            cgroup: cgroup(&format!("{path}/main")),
+            log_path: None,
+        }],
+    }
+}
+
+/// A node with these pods and one probe.
+#[must_use]
+pub fn report(pods: Vec<PodReport>) -> NodeReport {
+    NodeReport {
+        allocatable_cpu: MilliCpu(3800),
+        allocatable_memory: Bytes::mib(14_000),
+        agent: AgentCost {
+            resident: Bytes::mib(12),
+            open_fds: 9,
+            ..AgentCost::default()
+        },
+        version: "0.1.0".to_owned(),
+        node_name: "n1".to_owned(),
+        root: "/plimsoll".to_owned(),
+        pods,
+        probes: vec![ProbeReport {
+            name: "cpu".to_owned(),
+            attached: true,
+            reason: None,
+        }],
+        ..NodeReport::default()
+    }
+}
