@@ -1,7 +1,7 @@
 //! The `plimsoll` program; everything is in the library.
 
-use std::process::ExitCode;
+use std::process;
 
-fn main() -> ExitCode {
-    ExitCode::from(plimsoll::cli::main(std::env::args_os()))
+fn main() -> process::ExitCode {
+    process::ExitCode::from(plimsoll::cli::main(std::env::args_os()))
 }

@@ -1,3 +1,5 @@
+//! What is printed, and with which exit status.
+
 use std::collections::BTreeSet;
 
 use super::*;
@@ -49,10 +51,10 @@ fn each_lack_has_its_verdict_and_a_way_out() {
         ("PSI", Verdict::Warn, |f| f.pressure.clear()),
         ("cgroup v2", Verdict::Missing, |f| f.cgroup2 = None),
         ("controller memory", Verdict::Missing, |f| {
-            drop(f.controllers.remove("memory"))
+            f.controllers.remove("memory");
         }),
         ("controller hugetlb", Verdict::Warn, |f| {
-            drop(f.controllers.remove("hugetlb"))
+            f.controllers.remove("hugetlb");
         }),
         ("root", Verdict::Warn, |f| f.is_root = false),
         ("CAP_BPF", Verdict::Warn, |f| f.capabilities &= !(1 << 39)),

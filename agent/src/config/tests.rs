@@ -1,3 +1,5 @@
+//! The default, and every way a file can be wrong.
+
 use std::collections::BTreeSet;
 
 use super::*;

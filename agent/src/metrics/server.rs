@@ -19,7 +19,7 @@ use bytes::Bytes;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 
 use super::{Format, Health, Metrics, NotReady, Reports};
@@ -56,12 +56,7 @@ pub async fn serve_metrics(listener: TcpListener, served: Arc<Served>, stop: wat
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .with_state(served);
-    serve(
-        async || listener.accept().await.map(|(stream, _)| stream),
-        router,
-        stop,
-    )
-    .await;
+    serve(listener, router, stop).await;
 }
 
 /// Serves `/status` and `/healthz` on the admin socket until `stop` is true or its sender is gone.
@@ -70,24 +65,39 @@ pub async fn serve_admin(listener: UnixListener, served: Arc<Served>, stop: watc
         .route("/status", get(status))
         .route("/healthz", get(healthz))
         .with_state(served);
-    serve(
-        async || listener.accept().await.map(|(stream, _)| stream),
-        router,
-        stop,
-    )
-    .await;
+    serve(listener, router, stop).await;
 }
 
-async fn serve<S>(accept: impl AsyncFn() -> io::Result<S>, router: Router, mut stop: watch::Receiver<bool>)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+/// A socket that connections come in on.
+trait Accept {
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    fn accept(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+}
+
+impl Accept for TcpListener {
+    type Stream = TcpStream;
+
+    async fn accept(&self) -> io::Result<TcpStream> {
+        TcpListener::accept(self).await.map(|(stream, _)| stream)
+    }
+}
+
+impl Accept for UnixListener {
+    type Stream = UnixStream;
+
+    async fn accept(&self) -> io::Result<UnixStream> {
+        UnixListener::accept(self).await.map(|(stream, _)| stream)
+    }
+}
+
+async fn serve(listener: impl Accept, router: Router, mut stop: watch::Receiver<bool>) {
     let permits = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let accepted = async {
             // The semaphore is never closed.
             let permit = Arc::clone(&permits).acquire_owned().await.ok();
-            (permit, accept().await)
+            (permit, listener.accept().await)
         };
         let (permit, stream) = tokio::select! {
             accepted = accepted => accepted,

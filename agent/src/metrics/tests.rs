@@ -1,3 +1,5 @@
+//! What is served, held against the table and the report.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 

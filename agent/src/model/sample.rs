@@ -37,7 +37,6 @@ pub fn cgroup(path: &str) -> CgroupReport {
             system: Some(Duration::from_millis(500)),
             periods: Some(100),
             throttled_periods: Some(3),
-            ..CpuUsage::default()
         }),
         memory: Some(MemoryUsage {
             current: Bytes::mib(20),

@@ -1,3 +1,5 @@
+//! Captured files of machines, and this machine's own.
+
 use proptest::prelude::*;
 
 use super::facts::Capability;
