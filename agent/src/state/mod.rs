@@ -1,3 +1,4 @@
 //! What the agent remembers: pure values, with time passed in.
 
+pub mod containers;
 pub mod usage;

@@ -351,7 +351,7 @@ fn no_link_leads_a_log_elsewhere() {
     assert_eq!(LogFiles.enforce_cap(&path, Bytes(100)).unwrap(), None);
     assert_eq!(fs::metadata(target.join("c.log")).unwrap().len(), 5000);
 
-    let open = fs::Permissions::from(std::os::unix::fs::PermissionsExt::from_mode(0o755));
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     fs::set_permissions(dir.path().join("own"), open).unwrap();
     assert!(
         log::open_for_container(&dir.path().join("own/d.log")).is_err(),
