@@ -2,12 +2,11 @@
 
 pub mod admission;
 pub mod allocatable;
+pub mod command;
 pub mod conversions;
 pub mod desired;
-pub mod oom_score_adj;
-pub mod command;
-pub mod desired;
 pub mod lifecycle;
+pub mod oom_score_adj;
 pub mod plan;
 pub mod policy;
 pub mod qos;

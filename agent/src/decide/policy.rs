@@ -2,9 +2,7 @@
 //! it has the same setting.
 
 use crate::config::{self, Config, NodeAllocatable};
-use crate::model::{
-    Bytes, CgroupName, CgroupNameError, CpuPeriod, Layout, MilliCpu, Quantity,
-};
+use crate::model::{Bytes, CgroupName, CgroupNameError, CpuPeriod, Layout, MilliCpu, Quantity};
 
 /// The settings of placement.
 #[derive(Debug, Clone, PartialEq)]
@@ -205,7 +203,9 @@ impl PlacementPolicy {
                 throttling_factor: config.memory_throttling_factor.get(),
                 reservation: match config.memory_reservation_policy {
                     config::MemoryReservationPolicy::None => MemoryReservation::None,
-                    config::MemoryReservationPolicy::TieredReservation => MemoryReservation::TieredReservation,
+                    config::MemoryReservationPolicy::TieredReservation => {
+                        MemoryReservation::TieredReservation
+                    }
                 },
                 ..MemoryQos::default()
             },

@@ -190,7 +190,15 @@ mod tests {
     #[test]
     fn what_is_not_ours_has_no_place() {
         for layout in layouts() {
-            for text in ["x", "burstable/x", "pod", "pod-", "podu/c/deeper", "agent/x", "burstable/podu/A.b"] {
+            for text in [
+                "x",
+                "burstable/x",
+                "pod",
+                "pod-",
+                "podu/c/deeper",
+                "agent/x",
+                "burstable/podu/A.b",
+            ] {
                 assert_eq!(layout.place(&CgroupPath::parse(text).unwrap()), None, "{text}");
             }
             assert_eq!(layout.place(&layout.agent()), Some(Place::Agent));

@@ -40,7 +40,7 @@ pub use qos::QosClass;
 pub use quantity::{Quantity, QuantityError};
 pub use report::{
     AgentCost, CgroupLimits, CgroupReport, ContainerPhase, ContainerReport, CpuUsage, MemoryUsage,
-    NodeReport, PodPhase, PodReport, PressureTotals, ProbeReport,
+    NodeReport, OomRecord, PodPhase, PodReport, PressureTotals, ProbeReport,
 };
 pub use shown::Shown;
 pub use time::BootTime;

@@ -36,7 +36,11 @@ pub(crate) const FILES: [(&str, Check); 11] = [
 
 fn pods(row: &Row) -> Result<Row, String> {
     let pod = pod_as_it_stands(&field(row, "pod")?.to_string()).map_err(|error| error.to_string())?;
-    let capacity = Bytes(field(row, "memory_capacity")?.as_u64().ok_or("memory_capacity is no size")?);
+    let capacity = Bytes(
+        field(row, "memory_capacity")?
+            .as_u64()
+            .ok_or("memory_capacity is no size")?,
+    );
     let policy = PlacementPolicy {
         memory_qos: MemoryQos {
             mode: MemoryQosMode::Kubelet,
@@ -64,14 +68,20 @@ fn pod_cgroup(config: &PodConfig) -> Value {
         Limit::At(quota) => json!(quota.0),
         Limit::Max => json!(-1),
     });
-    let protection = [("memory.min", config.protection.min), ("memory.low", config.protection.low)];
+    let protection = [
+        ("memory.min", config.protection.min),
+        ("memory.low", config.protection.low),
+    ];
     let unified: Map<_, _> = protection
         .into_iter()
         .filter(|(_, bytes)| bytes.0 > 0)
         .map(|(file, bytes)| (file.to_owned(), bytes.0.to_string().into()))
         .collect();
-    let huge_pages: Map<_, _> =
-        config.huge_pages.iter().map(|(size, bytes)| (size.0.to_string(), bytes.0.into())).collect();
+    let huge_pages: Map<_, _> = config
+        .huge_pages
+        .iter()
+        .map(|(size, bytes)| (size.0.to_string(), bytes.0.into()))
+        .collect();
     json!({
         "cpu_shares": config.cpu_shares.0,
         "cpu_quota": quota,
@@ -88,7 +98,10 @@ fn quantities(row: &Row) -> Result<Row, String> {
     let canonical = Quantity::canonical(input).map_err(|error| error.to_string())?;
     Ok(Row::from_iter([
         ("value".to_owned(), quantity.value().to_string().into()),
-        ("milli_value".to_owned(), quantity.milli_value().to_string().into()),
+        (
+            "milli_value".to_owned(),
+            quantity.milli_value().to_string().into(),
+        ),
         ("canonical".to_owned(), canonical.into()),
     ]))
 }
@@ -98,7 +111,10 @@ fn cpu_conversions(row: &Row) -> Result<Row, String> {
     Ok(Row::from_iter([
         ("shares".to_owned(), shares(cpu).0.into()),
         ("weight".to_owned(), linear_weight(shares(cpu)).0.into()),
-        ("quota_us".to_owned(), quota(cpu, CpuPeriod::DEFAULT).map_or(0, |quota| quota.0).into()),
+        (
+            "quota_us".to_owned(),
+            quota(cpu, CpuPeriod::DEFAULT).map_or(0, |quota| quota.0).into(),
+        ),
     ]))
 }
 
@@ -127,5 +143,7 @@ fn field<'a>(row: &'a Row, name: &str) -> Result<&'a Value, String> {
 }
 
 fn text<'a>(row: &'a Row, name: &str) -> Result<&'a str, String> {
-    field(row, name)?.as_str().ok_or_else(|| format!("{name} is no text"))
+    field(row, name)?
+        .as_str()
+        .ok_or_else(|| format!("{name} is no text"))
 }

@@ -4,7 +4,10 @@
 //! own copy. One line a file, then what differs, with file, line, expected and got. Arguments that are no options
 //! choose files by a part of their names, as with other test targets.
 
-#![allow(clippy::print_stdout, reason = "a test target of its own: its output is the message")]
+#![allow(
+    clippy::print_stdout,
+    reason = "a test target of its own: its output is the message"
+)]
 
 mod arguments;
 mod checks;
@@ -61,7 +64,10 @@ fn main() -> ExitCode {
             }
             Outcome::Ran { right, wrong } => {
                 println!("{name}: {right} passed, {} failed", wrong.len());
-                wrong.iter().take(SHOWN).for_each(|difference| println!("  {name}:{difference}"));
+                wrong
+                    .iter()
+                    .take(SHOWN)
+                    .for_each(|difference| println!("  {name}:{difference}"));
                 if wrong.len() > SHOWN {
                     println!("  and {} more", wrong.len() - SHOWN);
                 }
@@ -80,5 +86,9 @@ fn main() -> ExitCode {
         FILES.len() - chosen.len(),
         start.elapsed().as_secs_f64()
     );
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }

@@ -19,10 +19,7 @@ pub(crate) enum Outcome {
     /// It was not looked at, and why.
     Skipped(String),
     /// How many rows were right, and what was wrong with the others.
-    Ran {
-        right: usize,
-        wrong: Vec<String>,
-    },
+    Ran { right: usize, wrong: Vec<String> },
 }
 
 /// Holds every row of the file at `path` against `answer`.
@@ -31,12 +28,18 @@ pub(crate) fn run(path: &Path, answer: &Answer) -> Outcome {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => return Outcome::Absent,
         Err(error) => {
-            return Outcome::Ran { right: 0, wrong: vec![format!(" cannot be read: {error}")] };
+            return Outcome::Ran {
+                right: 0,
+                wrong: vec![format!(" cannot be read: {error}")],
+            };
         }
     };
     let mut right = 0;
     let mut wrong = Vec::new();
-    let rows = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let rows = text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.trim().is_empty());
     for (n, line) in rows {
         match compare(line, *answer) {
             Ok(()) => right += 1,
@@ -59,7 +62,11 @@ fn compare(line: &str, answer: Answer) -> Result<(), Vec<String>> {
     for (field, got) in got {
         differ(&field, row.get(&field), &got, &mut differences);
     }
-    if differences.is_empty() { Ok(()) } else { Err(differences) }
+    if differences.is_empty() {
+        Ok(())
+    } else {
+        Err(differences)
+    }
 }
 
 /// Adds what differs at and below `field`.

@@ -9,14 +9,21 @@ use crate::decide::policy::{ContainerCpuWeight, MemoryQosMode, SwapBehavior};
 use crate::decide::qos::qos_class;
 use crate::decide::resources::{cpu, huge_pages, memory, pod_requests};
 use crate::model::{
-    Bytes, CgroupPath, Container, ControlFile, CpuWeight, KnobValue, Limit, NodeCapacity, Pod, QosClass, Quantity,
+    Bytes, CgroupPath, Container, ControlFile, CpuWeight, KnobValue, Limit, NodeCapacity, Pod, QosClass,
+    Quantity,
 };
 
 use super::memory::{Protection, kubelet_high, protection, tripwire};
 use super::{Builder, Inputs, OOM_GROUP_ANNOTATION, cpu_max, huge_page_limits, memory_limit};
 
 /// Adds the container's cgroup.
-pub(super) fn add(builder: &mut Builder, inputs: &Inputs, pod: &Pod, container: &Container, path: CgroupPath) {
+pub(super) fn add(
+    builder: &mut Builder,
+    inputs: &Inputs,
+    pod: &Pod,
+    container: &Container,
+    path: CgroupPath,
+) {
     let policy = inputs.policy;
     let cpu_limit = limit(pod, container, "cpu");
     let quota = cpu_limit
@@ -24,7 +31,10 @@ pub(super) fn add(builder: &mut Builder, inputs: &Inputs, pod: &Pod, container: 
         .and_then(|q| quota(cpu(&one("cpu", q)), policy.cpu_cfs_quota_period));
     let memory_max = limit(pod, container, "memory").map(|q| memory(&one("memory", q)));
     let mut knobs = vec![
-        (ControlFile::CpuWeight, KnobValue::Weight(weight(inputs, container, cpu_limit))),
+        (
+            ControlFile::CpuWeight,
+            KnobValue::Weight(weight(inputs, container, cpu_limit)),
+        ),
         cpu_max(quota, policy.cpu_cfs_quota_period),
         memory_limit(ControlFile::MemoryMax, memory_max),
         memory_limit(
@@ -35,7 +45,10 @@ pub(super) fn add(builder: &mut Builder, inputs: &Inputs, pod: &Pod, container: 
             ControlFile::MemorySwapMax,
             KnobValue::Memory(Limit::At(swap(inputs.node, policy.swap_behavior, pod, container))),
         ),
-        (ControlFile::MemoryOomGroup, KnobValue::Switch(oom_group(inputs, pod))),
+        (
+            ControlFile::MemoryOomGroup,
+            KnobValue::Switch(oom_group(inputs, pod)),
+        ),
     ];
     knobs.extend(container_protection(inputs, pod, container).knobs());
     let limits: BTreeMap<_, _> = huge_pages(&container.resources.limits).collect();
@@ -47,7 +60,11 @@ pub(super) fn add(builder: &mut Builder, inputs: &Inputs, pod: &Pod, container: 
 
 /// The container's own limit, or else the pod's.
 fn limit(pod: &Pod, container: &Container, resource: &str) -> Option<Quantity> {
-    let own = container.resources.limits.get(resource).filter(|q| q.is_positive());
+    let own = container
+        .resources
+        .limits
+        .get(resource)
+        .filter(|q| q.is_positive());
     let pods = pod.resources.as_ref().and_then(|r| r.limits.get(resource));
     own.or(pods.filter(|q| q.is_positive())).copied()
 }
@@ -84,8 +101,9 @@ fn high(inputs: &Inputs, pod: &Pod, container: &Container, memory_max: Option<By
     match qos.mode {
         MemoryQosMode::Off => None,
         // What is guaranteed is never throttled, not even a container that lives on its pod's guarantee.
-        MemoryQosMode::Sound => tripwire(qos, request, memory_max)
-            .filter(|_| qos_class(pod) == QosClass::Burstable),
+        MemoryQosMode::Sound => {
+            tripwire(qos, request, memory_max).filter(|_| qos_class(pod) == QosClass::Burstable)
+        }
         MemoryQosMode::Kubelet => {
             let own_limit = memory(&container.resources.limits);
             let usable = allocatable(inputs.node, inputs.policy).usable_memory;

@@ -22,7 +22,10 @@ pub(super) fn add(builder: &mut Builder, inputs: &Inputs) {
     let layout = &inputs.policy.layout;
     let [guaranteed, burstable, best_effort] = QosClass::ALL.map(|class| sum(inputs, class));
     let agent = inputs.policy.agent.map_or(Protection::default(), own_protection);
-    let protected = guaranteed.protection.plus(burstable.protection).plus(best_effort.protection);
+    let protected = guaranteed
+        .protection
+        .plus(burstable.protection)
+        .plus(best_effort.protection);
     let (pods, best_effort_protection) = match inputs.policy.memory_qos.mode {
         MemoryQosMode::Off | MemoryQosMode::Sound => (protected, best_effort.protection),
         // All protection hard, `memory.low` at no level above Burstable: what makes it void there.

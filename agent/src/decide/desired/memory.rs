@@ -43,8 +43,11 @@ impl Protection {
     }
 
     pub(super) fn knobs(self) -> [(ControlFile, KnobValue); 2] {
-        [(ControlFile::MemoryMin, self.min), (ControlFile::MemoryLow, self.low)]
-            .map(|(file, bytes)| (file, KnobValue::Memory(Limit::At(bytes))))
+        [
+            (ControlFile::MemoryMin, self.min),
+            (ControlFile::MemoryLow, self.low),
+        ]
+        .map(|(file, bytes)| (file, KnobValue::Memory(Limit::At(bytes))))
     }
 }
 
@@ -53,8 +56,14 @@ pub(super) fn protection(qos: MemoryQos, class: QosClass, request: Bytes) -> Pro
     let protects = qos.mode != MemoryQosMode::Off && qos.reservation == MemoryReservation::TieredReservation;
     match class {
         _ if !protects => Protection::default(),
-        QosClass::Guaranteed => Protection { min: request, low: Bytes(0) },
-        QosClass::Burstable | QosClass::BestEffort => Protection { min: Bytes(0), low: request },
+        QosClass::Guaranteed => Protection {
+            min: request,
+            low: Bytes(0),
+        },
+        QosClass::Burstable | QosClass::BestEffort => Protection {
+            min: Bytes(0),
+            low: request,
+        },
     }
 }
 
@@ -63,7 +72,8 @@ pub(super) fn protection(qos: MemoryQos, class: QosClass, request: Bytes) -> Pro
 pub(super) fn tripwire(qos: MemoryQos, request: Bytes, limit: Option<Bytes>) -> Option<Bytes> {
     let headroom = qos.headroom.filter(|h| h.0 > 0)?;
     let limit = limit.filter(|l| l.0 / LIMIT_PER_HEADROOM >= headroom.0)?;
-    let high = between(qos.throttling_factor, request, limit).min(whole_pages(limit.saturating_sub(headroom)));
+    let high =
+        between(qos.throttling_factor, request, limit).min(whole_pages(limit.saturating_sub(headroom)));
     (request < limit && high > request).then_some(high)
 }
 
@@ -121,14 +131,22 @@ mod tests {
         assert_eq!(wire(1700, Some(2000)), None);
         assert_eq!(wire(2000, Some(2000)), None);
         assert_eq!(wire(100, None), None);
-        let qos = MemoryQos { headroom: None, ..MemoryQos::default() };
+        let qos = MemoryQos {
+            headroom: None,
+            ..MemoryQos::default()
+        };
         assert_eq!(tripwire(qos, Bytes::mib(100), Some(Bytes::mib(9000))), None);
     }
 
     #[test]
     fn kubelets_throttling_starts_between_request_and_limit() {
         let high = |request, limit| {
-            kubelet_high(MemoryQos::default(), Bytes(request), Bytes(limit), Bytes(10_000_000))
+            kubelet_high(
+                MemoryQos::default(),
+                Bytes(request),
+                Bytes(limit),
+                Bytes(10_000_000),
+            )
         };
         assert_eq!(high(1_000_000, 2_000_000), Some(Bytes(1_900_000 / 4096 * 4096)));
         assert_eq!(high(1_000_000, 0), Some(Bytes(9_100_000 / 4096 * 4096)));

@@ -26,18 +26,25 @@ impl<'a> Diff<'a> {
     /// Wanted cgroups of some places, parents first.
     pub(super) fn wanted(&self, of: impl Fn(&Place) -> bool) -> Vec<&'a CgroupPath> {
         let paths = self.desired.cgroups.keys();
-        paths.filter(|path| self.place(path).is_some_and(|place| of(&place))).collect()
+        paths
+            .filter(|path| self.place(path).is_some_and(|place| of(&place)))
+            .collect()
     }
 
     /// A wanted pod and its wanted containers, the pod first.
     pub(super) fn wanted_within(&self, pod: &CgroupPath) -> Vec<&'a CgroupPath> {
         let from_pod = self.desired.cgroups.range(pod.clone()..);
-        from_pod.map(|(path, _)| path).take_while(|path| path.is_within(pod)).collect()
+        from_pod
+            .map(|(path, _)| path)
+            .take_while(|path| path.is_within(pod))
+            .collect()
     }
 
     /// Pods that are there and should not be.
     pub(super) fn unwanted_pods(&self) -> Vec<CgroupPath> {
-        self.unwanted(self.actual.cgroups.keys(), |place| matches!(place, Place::Pod(..)))
+        self.unwanted(self.actual.cgroups.keys(), |place| {
+            matches!(place, Place::Pod(..))
+        })
     }
 
     /// Containers of a wanted pod that are there and should not be.
@@ -75,13 +82,19 @@ impl<'a> Diff<'a> {
             .copied()
             .collect();
         if self.has_children(path) && !missing.is_empty() {
-            ops.push(CgroupOp::Enable { path: path.clone(), controllers: missing });
+            ops.push(CgroupOp::Enable {
+                path: path.clone(),
+                controllers: missing,
+            });
         }
         ops
     }
 
     fn has_children(&self, path: &CgroupPath) -> bool {
-        matches!(self.place(path), Some(Place::Root | Place::Qos(_) | Place::Pod(..)))
+        matches!(
+            self.place(path),
+            Some(Place::Root | Place::Qos(_) | Place::Pod(..))
+        )
     }
 
     /// The values of one cgroup that have to go that way, in a safe order.
@@ -105,7 +118,15 @@ impl<'a> Diff<'a> {
                     return None;
                 }
                 let previous = standing.read().map(str::to_owned);
-                Some((file, CgroupOp::Write { path: path.clone(), file, value, previous }))
+                Some((
+                    file,
+                    CgroupOp::Write {
+                        path: path.clone(),
+                        file,
+                        value,
+                        previous,
+                    },
+                ))
             })
             .collect();
         found.sort_by_key(|(file, _)| bounds_others(*file));
@@ -182,7 +203,9 @@ impl Standing<'_> {
 fn direction(value: KnobValue, standing: &str, bound: Option<(u128, u128)>) -> Direction {
     let (wanted_bound, standing_bound) = bound.unwrap_or((u128::MAX, u128::MAX));
     match value.amount().zip(value.amount_of(standing)) {
-        Some((wanted, standing)) if wanted.min(wanted_bound) < standing.min(standing_bound) => Direction::Down,
+        Some((wanted, standing)) if wanted.min(wanted_bound) < standing.min(standing_bound) => {
+            Direction::Down
+        }
         _ => Direction::Up,
     }
 }

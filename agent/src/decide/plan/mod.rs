@@ -26,8 +26,8 @@ mod props;
 
 use std::collections::BTreeSet;
 
-use crate::model::{CgroupPath, ControlFile, Controller, KnobValue, Place};
 pub use crate::model::{ActualCgroup, ActualTree};
+use crate::model::{CgroupPath, ControlFile, Controller, KnobValue, Place};
 
 use super::desired::DesiredTree;
 use diff::{Diff, Direction};
@@ -128,12 +128,23 @@ fn pod_step(diff: &Diff, pod: &CgroupPath) -> (bool, Step) {
         .map(|path| CgroupOp::Remove { path })
         .collect();
     ops.extend(cgroups.iter().flat_map(|path| diff.structure(path)));
-    ops.extend(cgroups.iter().rev().flat_map(|path| diff.writes(path, Direction::Down)));
-    let raises: Vec<_> = cgroups.iter().flat_map(|path| diff.writes(path, Direction::Up)).collect();
+    ops.extend(
+        cgroups
+            .iter()
+            .rev()
+            .flat_map(|path| diff.writes(path, Direction::Down)),
+    );
+    let raises: Vec<_> = cgroups
+        .iter()
+        .flat_map(|path| diff.writes(path, Direction::Up))
+        .collect();
     let raises_protection = raises.iter().any(|op| {
         matches!(
             op,
-            CgroupOp::Write { file: ControlFile::MemoryMin | ControlFile::MemoryLow, .. }
+            CgroupOp::Write {
+                file: ControlFile::MemoryMin | ControlFile::MemoryLow,
+                ..
+            }
         )
     });
     ops.extend(raises);

@@ -16,7 +16,10 @@ fn tree(pods: &[Pod], reserved: Reserved, available: &BTreeSet<Controller>) -> D
     desired_tree(&Inputs {
         pods: &pods,
         node: &node(),
-        policy: &PlacementPolicy { kube_reserved: reserved, ..PlacementPolicy::default() },
+        policy: &PlacementPolicy {
+            kube_reserved: reserved,
+            ..PlacementPolicy::default()
+        },
         available,
         lifted: &BTreeSet::new(),
     })
@@ -25,7 +28,10 @@ fn tree(pods: &[Pod], reserved: Reserved, available: &BTreeSet<Controller>) -> D
 fn observe(fs: &FakeCgroupFs, desired: &DesiredTree) -> ActualTree {
     let controllers = |path: &CgroupPath, file| -> BTreeSet<Controller> {
         let listed = fs.read(path, file).unwrap();
-        listed.split_whitespace().filter_map(Controller::from_name).collect()
+        listed
+            .split_whitespace()
+            .filter_map(Controller::from_name)
+            .collect()
     };
     let cgroups = fs.paths().into_iter().map(|path| {
         let values = desired.files().into_iter();
@@ -52,12 +58,24 @@ fn apply(fs: &FakeCgroupFs, op: &CgroupOp) {
         }
         CgroupOp::Enable { path, controllers } => {
             let text: Vec<_> = controllers.iter().map(|c| format!("+{c}")).collect();
-            fs.write(path, ControlFile::SubtreeControl, &text.join(" ")).unwrap();
+            fs.write(path, ControlFile::SubtreeControl, &text.join(" "))
+                .unwrap();
         }
-        CgroupOp::Write { path, file, value, previous } => {
+        CgroupOp::Write {
+            path,
+            file,
+            value,
+            previous,
+        } => {
             let before = fs.read(path, *file).unwrap();
-            assert!(previous.is_none() || previous.as_ref() == Some(&before), "{path} {file}");
-            assert!(!value.accepts(&before), "{path} {file}: {value} stands there already");
+            assert!(
+                previous.is_none() || previous.as_ref() == Some(&before),
+                "{path} {file}"
+            );
+            assert!(
+                !value.accepts(&before),
+                "{path} {file}: {value} stands there already"
+            );
             fs.write(path, *file, &value.to_string()).unwrap();
         }
         CgroupOp::Remove { path } => {
@@ -99,7 +117,10 @@ fn assert_sound(fs: &FakeCgroupFs, last: &CgroupOp) {
         if let Some(parent) = path.parent() {
             for file in [ControlFile::MemoryMin, ControlFile::MemoryLow] {
                 if let Some((own, above)) = amount(&path, file).zip(amount(&parent, file)) {
-                    assert!(own <= above, "{path} {file}: {own} over the parent's {above} after {last:?}");
+                    assert!(
+                        own <= above,
+                        "{path} {file}: {own} over the parent's {above} after {last:?}"
+                    );
                 }
             }
         }
@@ -107,7 +128,10 @@ fn assert_sound(fs: &FakeCgroupFs, last: &CgroupOp) {
             amount(&path, ControlFile::MemoryHigh).zip(amount(&path, ControlFile::MemoryMax))
             && high != u64::MAX
         {
-            assert!(high <= max, "{path}: memory.high {high} over memory.max {max} after {last:?}");
+            assert!(
+                high <= max,
+                "{path}: memory.high {high} over memory.max {max} after {last:?}"
+            );
         }
     }
 }
@@ -206,9 +230,19 @@ fn only_the_drifted_file_is_written() {
     let pod = path("burstable/poduid-a");
     fs.write(&pod, ControlFile::CpuWeight, "77").unwrap();
     let steps = plan(&desired, &observe(&fs, &desired));
-    let [Step { scope, ops }] = &steps[..] else { panic!("{steps:?}") };
+    let [Step { scope, ops }] = &steps[..] else {
+        panic!("{steps:?}")
+    };
     assert_eq!(*scope, Scope::Pod(pod.clone()));
-    let [CgroupOp::Write { path, file: ControlFile::CpuWeight, previous, .. }] = &ops[..] else {
+    let [
+        CgroupOp::Write {
+            path,
+            file: ControlFile::CpuWeight,
+            previous,
+            ..
+        },
+    ] = &ops[..]
+    else {
         panic!("{ops:?}")
     };
     assert_eq!((path, previous.as_deref()), (&pod, Some("77\n")));

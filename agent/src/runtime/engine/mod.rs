@@ -1,0 +1,276 @@
+//! The agent's core: pods wanted in, cgroups and processes out, over ports that a test can fake.
+//!
+//! **Problem.** Facts arrive in any order: a manifest changed, a process ended, a second passed, somebody wrote into
+//! our cgroups. Each may change what is to be done for several pods. **How.** The engine keeps what is wanted and what
+//! is known, and after each fact decides anew with pure functions and acts on the difference:
+//!
+//! - [`placing`]: admission → desired tree → plan → apply, for all pods at once; only what differs is touched;
+//! - [`living`]: each pod's containers, by `decide::lifecycle`;
+//! - [`recovering`]: at start, records and running processes become pods again;
+//! - [`sampling`]: readings into the usage store;
+//! - [`telling`]: the report.
+//!
+//! It has no loop, no clock and no threads: the caller tells the time and what happened, and asks when to call again.
+//!
+//! # What holds
+//! - A container is started only inside a cgroup that has every value that it should have.
+//! - What fails for one pod is that pod's matter: it is reported, tried again, and touches no other.
+
+mod living;
+mod placing;
+mod recovering;
+mod sampling;
+mod telling;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::act::remove::Removals;
+use crate::decide::admission::Refusal;
+use crate::decide::allocatable::{Allocatable, allocatable};
+use crate::decide::desired::DesiredTree;
+use crate::decide::policy::PlacementPolicy;
+use crate::kernel::cgroup_fs::CgroupFs;
+use crate::kernel::process::{LogFiles, Process, Processes};
+use crate::kernel::state_dir::StateDir;
+use crate::metrics::AgentCounters;
+use crate::model::{
+    ActualTree, BootTime, Bytes, CgroupId, CgroupPath, ContainerName, Controller, NodeCapacity, OomRecord, PodPhase,
+    PodUid, ProcessIdentity, QosClass,
+};
+use crate::observe::cgroup_tree::Extent;
+use crate::observe::pods::SourcedPod;
+use crate::state::containers::PodRun;
+use crate::state::usage::UsageStore;
+
+/// Kills by the kernel's OOM killer that are kept for the report.
+const OOM_RECORDS: usize = 64;
+
+/// The machine, as the engine reaches it.
+pub struct Ports {
+    /// The agent's tree of cgroups.
+    pub cgroups: Box<dyn CgroupFs>,
+    /// Processes.
+    pub processes: Box<dyn Processes>,
+    /// Containers' log files.
+    pub logs: LogFiles,
+    /// Records that outlive the agent.
+    pub records: StateDir,
+}
+
+/// What does not change while the agent runs.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The owner's settings of placement.
+    pub policy: PlacementPolicy,
+    /// The machine.
+    pub capacity: NodeCapacity,
+    /// Controllers that the root has.
+    pub controllers: BTreeSet<Controller>,
+    /// The node's name.
+    pub node_name: String,
+    /// The root cgroup's absolute path in the cgroup file system.
+    pub root: String,
+    /// Where containers' output goes.
+    pub log_dir: PathBuf,
+    /// How large a container's log may grow.
+    pub log_cap: Bytes,
+}
+
+/// One pod that is wanted, or not yet gone.
+#[derive(Debug)]
+struct Managed {
+    run: PodRun,
+    class: QosClass,
+    cgroup: CgroupPath,
+    placed: Placed,
+    phase: PodPhase,
+    /// When its lifecycle wants to be looked at again.
+    wake_at: Option<BootTime>,
+    /// Whether its record on disk is older than what is known.
+    unsaved: bool,
+}
+
+/// Whether a pod has its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Placed {
+    /// Not decided yet.
+    Not,
+    /// It does not fit.
+    Refused(Refusal),
+    /// A step failed; it is tried again.
+    Failing(String),
+    /// It has every cgroup with every value.
+    Yes,
+    /// It has ended for good, and its cgroups go.
+    Over,
+}
+
+/// A process that the engine holds on to, and whose it is.
+#[derive(Debug)]
+struct Held {
+    process: Process,
+    pod: PodUid,
+    container: ContainerName,
+}
+
+/// The agent's core.
+pub struct Engine {
+    ports: Ports,
+    settings: Settings,
+    allocatable: Allocatable,
+    counters: AgentCounters,
+    pods: BTreeMap<PodUid, Managed>,
+    /// Pods that run although no manifest says so, while some manifest cannot be read.
+    manifest_errors: Vec<String>,
+    processes: BTreeMap<ProcessIdentity, Held>,
+    /// Processes taken hold of since the caller asked last.
+    fresh: Vec<ProcessIdentity>,
+    extent: Extent,
+    actual: ActualTree,
+    desired: DesiredTree,
+    /// Where the next slice of the read-back begins.
+    cursor: Option<CgroupPath>,
+    removals: Removals,
+    /// Whether a fact came that may change the tree.
+    unsettled: bool,
+    usage: UsageStore,
+    /// Times at which a sample was taken, on both clocks.
+    sampled_at: Option<sampling::SampleTime>,
+    oom_kills: VecDeque<OomRecord>,
+    /// OOM kills of a container's cgroup that were counted already.
+    oom_counted: BTreeMap<CgroupId, u64>,
+}
+
+impl Engine {
+    /// An engine that knows of nothing yet.
+    #[must_use]
+    pub fn new(ports: Ports, settings: Settings, counters: AgentCounters) -> Self {
+        let layout = settings.policy.layout.clone();
+        Self {
+            allocatable: allocatable(&settings.capacity, &settings.policy),
+            extent: placing::extent(&settings),
+            desired: DesiredTree { layout, ..DesiredTree::default() },
+            ports,
+            settings,
+            counters,
+            pods: BTreeMap::new(),
+            manifest_errors: Vec::new(),
+            processes: BTreeMap::new(),
+            fresh: Vec::new(),
+            actual: ActualTree::default(),
+            cursor: None,
+            removals: Removals::default(),
+            unsettled: true,
+            usage: UsageStore::default(),
+            sampled_at: None,
+            oom_kills: VecDeque::new(),
+            oom_counted: BTreeMap::new(),
+        }
+    }
+
+    /// Takes the pods that the manifests ask for now, and what is wrong with them. While `complete` is false, pods
+    /// that are missing may be in what could not be read, and are left alone.
+    pub fn set_pods(
+        &mut self,
+        wanted: &BTreeMap<PodUid, SourcedPod>,
+        errors: Vec<String>,
+        complete: bool,
+        now: BootTime,
+    ) {
+        self.manifest_errors = errors;
+        for (uid, sourced) in wanted {
+            match self.pods.get_mut(uid) {
+                // A pod that is on its way out comes back only once it is gone.
+                Some(known) if known.run.stop.is_some() => {}
+                Some(known) if known.run.pod == sourced.pod => {}
+                Some(known) => {
+                    known.run.update(sourced.pod.clone(), Some(sourced.file.clone()));
+                    known.unsaved = true;
+                    self.unsettled = true;
+                }
+                None => {
+                    let run = PodRun::new(sourced.pod.clone(), Some(sourced.file.clone()));
+                    self.pods.insert(uid.clone(), Managed::new(run, &self.settings.policy.layout));
+                    self.unsettled = true;
+                }
+            }
+        }
+        if complete {
+            for (uid, known) in &mut self.pods {
+                if !wanted.contains_key(uid) && known.run.stop.is_none() {
+                    known.run.request_stop(now, None);
+                    known.unsaved = true;
+                    known.wake_at = Some(now);
+                }
+            }
+        }
+        self.settle(now);
+    }
+
+    /// Does what is due: lifecycle, removals, a slice of the read-back, logs.
+    pub fn tick(&mut self, now: BootTime) {
+        self.read_back();
+        self.retry_placing();
+        self.settle(now);
+        self.cut_logs();
+    }
+
+    /// Decides and acts until nothing more follows from what is known.
+    pub fn settle(&mut self, now: BootTime) {
+        self.poll_removals(now);
+        self.live_all(now);
+        if std::mem::take(&mut self.unsettled) {
+            self.place(now);
+            self.live_all(now);
+        }
+        self.save();
+    }
+
+    /// When to call [`settle`](Self::settle) next, if nothing happens before.
+    #[must_use]
+    pub fn next_wake(&self) -> Option<BootTime> {
+        self.pods.values().filter_map(|managed| managed.wake_at).min()
+    }
+
+    /// Processes that the engine took hold of since the last call, with what becomes readable when each has ended.
+    pub fn take_fresh(&mut self) -> Vec<(ProcessIdentity, BorrowedFd<'_>)> {
+        let fresh = std::mem::take(&mut self.fresh);
+        let held = |identity: ProcessIdentity| {
+            let pidfd = self.processes.get(&identity)?.process.pidfd.as_ref()?;
+            Some((identity, pidfd.as_fd()))
+        };
+        fresh.into_iter().filter_map(held).collect()
+    }
+
+    /// The agent's own counters.
+    #[must_use]
+    pub fn counters(&self) -> &AgentCounters {
+        &self.counters
+    }
+
+    /// How many pods are known, those on their way out included.
+    #[must_use]
+    pub fn pod_count(&self) -> usize {
+        self.pods.len()
+    }
+}
+
+impl Managed {
+    fn new(run: PodRun, layout: &crate::model::Layout) -> Self {
+        let class = crate::decide::qos::qos_class(&run.pod);
+        Self {
+            cgroup: layout.pod(class, &run.pod.uid),
+            class,
+            run,
+            placed: Placed::Not,
+            phase: PodPhase::Pending,
+            wake_at: None,
+            unsaved: true,
+        }
+    }
+}

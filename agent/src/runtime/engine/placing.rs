@@ -1,0 +1,249 @@
+//! From the pods that are wanted to cgroups that are there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tracing::{error, info, warn};
+
+use super::{Engine, Managed, Placed, Settings};
+use crate::act::cgroups::{ApplyReport, FailedStep, apply};
+use crate::act::remove::RemoveProgress;
+use crate::decide::admission::{Admission, admit};
+use crate::decide::desired::{Inputs, desired_tree};
+use crate::decide::plan::{CgroupOp, Scope, Step, plan};
+use crate::model::{BootTime, CgroupPath, ControlFile, Controller, HugePageSize, Place};
+use crate::observe::cgroup_tree::{self, Extent, MANAGED};
+
+/// How many passes of a second it takes to read the whole tree back.
+const PASSES_AROUND: usize = 10;
+/// How many cgroups a pass reads back at least.
+const SMALLEST_SLICE: usize = 8;
+/// When a removal is worth a warning.
+const REMOVAL_PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// What of the tree is read: everything that the agent sets, and its own levels.
+pub(super) fn extent(settings: &Settings) -> Extent {
+    let sizes = settings.capacity.huge_pages.keys();
+    let huge = sizes.flat_map(|&size: &HugePageSize| [ControlFile::HugetlbMax(size), ControlFile::HugetlbRsvdMax(size)]);
+    let there = |file: &ControlFile| file.controller().is_none_or(|c: Controller| settings.controllers.contains(&c));
+    Extent { files: MANAGED.into_iter().chain(huge).filter(there).collect(), levels: 3 }
+}
+
+impl Managed {
+    /// Whether the pod has a cgroup, or is to get one.
+    fn takes_part(&self) -> bool {
+        self.placed != Placed::Over && (self.run.stop.is_none() || self.placed == Placed::Yes)
+    }
+}
+
+impl Engine {
+    /// Reads the whole tree.
+    pub(super) fn read_all(&mut self) {
+        match cgroup_tree::read_tree(&*self.ports.cgroups, &self.extent) {
+            Ok(tree) => self.actual = tree,
+            Err(error) => error!(%error, "the cgroup tree cannot be read"),
+        }
+    }
+
+    /// The plan that [`place`](Self::place) would carry out now, without anything being done.
+    #[must_use]
+    pub fn planned(&mut self) -> Vec<Step> {
+        self.decide_admission();
+        self.plan()
+    }
+
+    /// Decides who gets a place, and makes the tree so.
+    pub(super) fn place(&mut self, now: BootTime) {
+        self.decide_admission();
+        let steps = self.plan();
+        if steps.is_empty() {
+            self.note_placed(&BTreeMap::new());
+            return;
+        }
+        let report = apply(&*self.ports.cgroups, &steps, &mut self.removals, now);
+        self.count(&report, &steps);
+        self.reread(&steps);
+        let failed = report.failed.iter().chain(&report.overtaken);
+        let failed = failed.filter_map(|step| Some((pod_of(step)?, step.error.to_string()))).collect();
+        self.note_placed(&failed);
+        if !report.overtaken.is_empty() {
+            self.unsettled = true;
+        }
+    }
+
+    fn decide_admission(&mut self) {
+        let running: BTreeSet<_> = self
+            .pods
+            .iter()
+            .filter(|(_, managed)| matches!(managed.placed, Placed::Yes | Placed::Failing(_)))
+            .map(|(uid, _)| uid.clone())
+            .collect();
+        let candidates: Vec<_> =
+            self.pods.values().filter(|managed| managed.takes_part()).map(|managed| &managed.run.pod).collect();
+        for (uid, admission) in admit(&candidates, &running, &self.allocatable) {
+            let Some(managed) = self.pods.get_mut(&uid) else { continue };
+            match admission {
+                Admission::Admitted => {
+                    if matches!(managed.placed, Placed::Refused(_)) {
+                        managed.placed = Placed::Not;
+                    }
+                }
+                Admission::Refused(refusal) => {
+                    if !matches!(managed.placed, Placed::Refused(_)) {
+                        self.counters.pod_refused(refusal.label());
+                        let reason = refusal.reason();
+                        warn!(pod = %managed.run.pod.name, %reason, "pod refused: {}", refusal.message());
+                    }
+                    managed.placed = Placed::Refused(refusal);
+                }
+            }
+        }
+    }
+
+    fn plan(&mut self) -> Vec<Step> {
+        let pods: Vec<_> = self
+            .pods
+            .values()
+            .filter(|managed| managed.takes_part() && !matches!(managed.placed, Placed::Refused(_)))
+            .map(|managed| &managed.run.pod)
+            .collect();
+        self.desired = desired_tree(&Inputs {
+            pods: &pods,
+            node: &self.settings.capacity,
+            policy: &self.settings.policy,
+            available: &self.settings.controllers,
+            lifted: &BTreeSet::new(),
+        });
+        let mut steps = plan(&self.desired, &self.actual);
+        // What is being removed already needs no second word.
+        steps.retain(|step| match &step.scope {
+            Scope::Pod(path) => {
+                let only_removes = step.ops.iter().all(|op| matches!(op, CgroupOp::Remove { .. }));
+                !(only_removes && self.removals.covers(path)) && !self.is_spared(path)
+            }
+            Scope::Tree => true,
+        });
+        steps
+    }
+
+    /// Whether a pod's cgroup without a pod is left alone: some manifest cannot be read, and it may be in there.
+    fn is_spared(&self, path: &CgroupPath) -> bool {
+        let unknown = match self.desired.layout.place(path) {
+            Some(Place::Pod(_, uid)) => !self.pods.contains_key(&uid),
+            _ => false,
+        };
+        unknown && self.spare_unknown
+    }
+
+    fn note_placed(&mut self, failed: &BTreeMap<CgroupPath, String>) {
+        for managed in self.pods.values_mut().filter(|managed| managed.takes_part()) {
+            if matches!(managed.placed, Placed::Refused(_)) {
+                continue;
+            }
+            managed.placed = match failed.get(&managed.cgroup) {
+                // A pod that runs keeps running: its step was undone, and what it had stands.
+                Some(_) if managed.placed == Placed::Yes => Placed::Yes,
+                Some(why) => Placed::Failing(why.clone()),
+                None if self.actual.cgroups.contains_key(&managed.cgroup) => Placed::Yes,
+                None => Placed::Not,
+            };
+        }
+    }
+
+    fn count(&self, report: &ApplyReport, steps: &[Step]) {
+        for step in steps.iter().filter(|step| report.done.contains(&step.scope)) {
+            for op in &step.ops {
+                if let CgroupOp::Write { file, .. } = op {
+                    self.counters.written(*file);
+                }
+            }
+        }
+        for failed in &report.failed {
+            if let CgroupOp::Write { file, .. } = &failed.op {
+                self.counters.write_failed(*file, &failed.error.errno_name());
+            }
+            error!(error = %failed.error, undone = failed.left_over.is_empty(), "a step on the cgroups failed");
+            for left_over in &failed.left_over {
+                error!(error = %left_over, "what the step did could not be taken back");
+            }
+        }
+    }
+
+    /// Reads again what `steps` touched.
+    fn reread(&mut self, steps: &[Step]) {
+        let touched: BTreeSet<_> = steps.iter().flat_map(|step| &step.ops).map(path_of).cloned().collect();
+        if let Err(error) = cgroup_tree::reread(&*self.ports.cgroups, &self.extent, &mut self.actual, touched) {
+            error!(%error, "the cgroup tree cannot be read back");
+        }
+    }
+
+    /// Reads a slice of the tree back; what differs from what was written is drift.
+    pub(super) fn read_back(&mut self) {
+        let count = (self.actual.cgroups.len() / PASSES_AROUND).max(SMALLEST_SLICE);
+        let from = self.cursor.take();
+        let read =
+            cgroup_tree::refresh(&*self.ports.cgroups, &self.extent, &mut self.actual, from.clone(), count);
+        match read {
+            Ok(next) => self.cursor = next,
+            Err(error) => error!(%error, "the cgroup tree cannot be read back"),
+        }
+        let slice = self.actual.cgroups.range(from.unwrap_or_default()..).take(count + 1);
+        let mut drifted = false;
+        for (path, actual) in slice {
+            let Some(desired) = self.desired.cgroups.get(path) else { continue };
+            for (file, value) in &desired.knobs {
+                if let Some(read) = actual.values.get(file).filter(|read| !value.accepts(read)) {
+                    warn!(cgroup = %path, %file, %read, wanted = %value, "somebody changed a value; it is set again");
+                    self.counters.drifted(*file);
+                    drifted = true;
+                }
+            }
+        }
+        self.unsettled |= drifted;
+    }
+
+    /// Pods without a place, and cgroups of pods that somebody removed, are looked at again at every pass.
+    pub(super) fn retry_placing(&mut self) {
+        self.unsettled |= self.pods.values().any(|managed| {
+            let waits = matches!(managed.placed, Placed::Not | Placed::Failing(_));
+            let lost = managed.placed == Placed::Yes && !self.actual.cgroups.contains_key(&managed.cgroup);
+            managed.takes_part() && (waits || lost)
+        });
+    }
+
+    /// Carries removals on.
+    pub(super) fn poll_removals(&mut self, now: BootTime) {
+        if self.removals.is_empty() {
+            return;
+        }
+        for (path, progress) in self.removals.poll(&*self.ports.cgroups, now, REMOVAL_PATIENCE) {
+            match progress {
+                RemoveProgress::Done => {
+                    self.actual.cgroups.retain(|known, _| !known.is_within(&path));
+                    self.unsettled = true;
+                    info!(cgroup = %path, "cgroup removed");
+                }
+                RemoveProgress::Waiting => {}
+                RemoveProgress::Stuck { pids, since } => {
+                    warn!(cgroup = %path, ?pids, %since, "killed processes do not go; tried again every second");
+                }
+                RemoveProgress::Failed(error) => error!(%error, "a cgroup cannot be removed; tried again"),
+            }
+        }
+    }
+}
+
+fn pod_of(step: &FailedStep) -> Option<CgroupPath> {
+    match &step.scope {
+        Scope::Pod(path) => Some(path.clone()),
+        Scope::Tree => None,
+    }
+}
+
+fn path_of(op: &CgroupOp) -> &CgroupPath {
+    match op {
+        CgroupOp::Create { path }
+        | CgroupOp::Enable { path, .. }
+        | CgroupOp::Write { path, .. }
+        | CgroupOp::Remove { path } => path,
+    }
+}

@@ -1,0 +1,151 @@
+//! Readings of the cgroups into the usage store, and OOM kills into records.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tracing::{debug, warn};
+
+use super::{Engine, OOM_RECORDS};
+use crate::model::{
+    BootTime, CgroupId, CgroupPath, ContainerName, ControlFile, Limit, OomRecord, Place, PodUid,
+};
+use crate::observe::parse;
+use crate::state::containers::ContainerEvent;
+use crate::state::usage::Reading;
+
+/// When a sample was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SampleTime {
+    /// Since boot.
+    pub boot: BootTime,
+    /// Since the Unix epoch.
+    pub wall: Duration,
+}
+
+/// What an eBPF probe says of a process that the OOM killer took.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OomVictim {
+    /// When.
+    pub at: BootTime,
+    /// Its process id.
+    pub pid: u32,
+    /// Its name, made printable.
+    pub comm: String,
+    /// Its cgroup.
+    pub cgroup: CgroupId,
+    /// The process whose allocation hit the limit.
+    pub trigger_pid: Option<u32>,
+    /// What the victim's cgroup used.
+    pub usage: Option<crate::model::Bytes>,
+}
+
+impl Engine {
+    /// The agent's cgroups that are there: what to sample.
+    pub fn live_cgroups(&self) -> impl Iterator<Item = (&CgroupPath, CgroupId)> {
+        self.actual.cgroups.iter().map(|(path, cgroup)| (path, cgroup.id))
+    }
+
+    /// Takes one sample of the cgroups in, and forgets the cgroups that are no more.
+    pub fn record_sample(&mut self, at: SampleTime, readings: impl IntoIterator<Item = (CgroupId, Reading)>) {
+        for (cgroup, reading) in readings {
+            if let Err(late) = self.usage.record(cgroup, at.boot, reading) {
+                debug!(%late, "a late reading is dropped");
+            }
+        }
+        let live: BTreeSet<_> = self.actual.cgroups.values().map(|cgroup| cgroup.id).collect();
+        self.usage.retain(&live);
+        self.oom_counted.retain(|id, _| live.contains(id));
+        self.sampled_at = Some(at);
+    }
+
+    /// Takes an OOM kill in.
+    pub fn oom_victim(&mut self, victim: OomVictim, now: BootTime) {
+        let place = self.actual.cgroups.iter().find(|(_, cgroup)| cgroup.id == victim.cgroup);
+        let owner = place.and_then(|(path, _)| self.container_at(path));
+        let limit = place.and_then(|(path, _)| self.limit_of(path));
+        if let Some((uid, name)) = &owner {
+            self.count_oom(uid, victim.cgroup, 1);
+            self.apply_fact(uid, name, ContainerEvent::OomKilled, now);
+        }
+        let record = OomRecord {
+            at: victim.at.0,
+            container: owner.and_then(|(uid, name)| {
+                let pod = &self.pods.get(&uid)?.run.pod;
+                Some((uid, pod.namespace.clone(), pod.name.clone(), name))
+            }),
+            pid: Some(victim.pid),
+            comm: victim.comm,
+            trigger_pid: victim.trigger_pid,
+            usage: victim.usage,
+            limit,
+        };
+        match &record.container {
+            Some((_, namespace, pod, container)) => {
+                warn!(%namespace, %pod, %container, pid = victim.pid, comm = %record.comm, "OOM kill");
+            }
+            None => warn!(pid = victim.pid, comm = %record.comm, "OOM kill outside the agent's tree"),
+        }
+        self.keep(record);
+    }
+
+    /// Reads how often the OOM killer struck in a container's cgroup, where no probe told of it: at the end of its
+    /// process, so that its end is told for what it was.
+    pub(super) fn note_oom(&mut self, uid: &PodUid, name: &ContainerName, now: BootTime) {
+        let Some(managed) = self.pods.get(uid) else { return };
+        let path = self.settings.policy.layout.container(managed.class, uid, name);
+        let Some(id) = self.actual.cgroups.get(&path).map(|cgroup| cgroup.id) else { return };
+        let read = self.ports.cgroups.read(&path, ControlFile::MemoryEvents);
+        let Some(kills) = read.ok().and_then(|text| parse::flat_value(&text, "oom_kill")) else { return };
+        let known = self.oom_counted.get(&id).copied().unwrap_or_default();
+        if kills <= known {
+            return;
+        }
+        self.apply_fact(uid, name, ContainerEvent::OomKilled, now);
+        if self.oom_probe {
+            // The probe's own record comes with the victim's figures.
+            return;
+        }
+        self.count_oom(uid, id, kills - known);
+        let Some(pod) = self.pods.get(uid).map(|managed| managed.run.pod.clone()) else { return };
+        let record = OomRecord {
+            at: now.0,
+            container: Some((uid.clone(), pod.namespace, pod.name, name.clone())),
+            pid: None,
+            comm: String::new(),
+            trigger_pid: None,
+            usage: None,
+            limit: self.limit_of(&path),
+        };
+        self.keep(record);
+    }
+
+    /// Whether OOM victims are told by a probe; without one the cgroup files serve.
+    pub fn set_oom_probe(&mut self, attached: bool) {
+        self.oom_probe = attached;
+    }
+
+    fn keep(&mut self, record: OomRecord) {
+        if self.oom_kills.len() == OOM_RECORDS {
+            self.oom_kills.pop_front();
+        }
+        self.oom_kills.push_back(record);
+    }
+
+    fn count_oom(&mut self, uid: &PodUid, cgroup: CgroupId, kills: u64) {
+        *self.oom_counted.entry(cgroup).or_default() += kills;
+        if let Some(managed) = self.pods.get(uid) {
+            self.counters.oom_killed(managed.class, kills);
+        }
+    }
+
+    fn container_at(&self, path: &CgroupPath) -> Option<(PodUid, ContainerName)> {
+        match self.settings.policy.layout.place(path)? {
+            Place::Container(_, uid, name) => Some((uid, name)),
+            _ => None,
+        }
+    }
+
+    fn limit_of(&self, path: &CgroupPath) -> Option<Limit<crate::model::Bytes>> {
+        parse::memory_limit(self.actual.cgroups.get(path)?.values.get(&ControlFile::MemoryMax)?)
+    }
+}

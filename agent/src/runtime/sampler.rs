@@ -1,0 +1,188 @@
+//! Readings of all cgroups, from eBPF where it watches and from cgroup files where not.
+//!
+//! **How.** One walk in the kernel gives CPU, run-queue delay and memory of every cgroup at once. What it does not give
+//! (throttling, page faults, pressure, tasks) is in files, whose reading costs far more: of these a part of the cgroups
+//! is read at each sample, so that all are within [`ROUND`] samples. Without the walk the few files that it would have
+//! stood for are read of every cgroup.
+//!
+//! # What holds
+//! - A figure of the kernel's walk is never replaced by a file's; a figure that neither gives is absent, not zero.
+
+use std::collections::BTreeMap;
+
+use tracing::warn;
+
+use crate::kernel::cgroup_fs::RealCgroupFs;
+use crate::model::{
+    Bytes, CgroupId, CgroupPath, CgroupSample, ControlFile, CpuUsage, MemoryUsage, PressureTotals, Sourced,
+};
+use crate::observe::cgroup_stats::{CgroupStats, FileSampler};
+use crate::observe::probes::Probes;
+use crate::state::usage::Reading;
+
+/// Samples it takes to read every cgroup's further files once.
+pub const ROUND: usize = 15;
+
+/// What the kernel's walk stands for.
+const BASIC: [ControlFile; 5] = [
+    ControlFile::CpuStat,
+    ControlFile::MemoryCurrent,
+    ControlFile::MemorySwapCurrent,
+    ControlFile::MemoryStat,
+    ControlFile::MemoryEvents,
+];
+
+/// What only files tell.
+const FURTHER: [ControlFile; 7] = [
+    ControlFile::CpuStat,
+    ControlFile::MemoryPeak,
+    ControlFile::MemoryStat,
+    ControlFile::PidsCurrent,
+    ControlFile::CpuPressure,
+    ControlFile::MemoryPressure,
+    ControlFile::IoPressure,
+];
+
+/// Samples all cgroups of a tree again and again.
+pub struct Sampler {
+    fs: RealCgroupFs,
+    basic: FileSampler,
+    further: BTreeMap<CgroupId, CgroupStats>,
+    turn: usize,
+}
+
+impl Sampler {
+    /// A sampler of the tree `fs`.
+    #[must_use]
+    pub fn new(fs: RealCgroupFs) -> Self {
+        Self { fs, basic: FileSampler::new(&BASIC), further: BTreeMap::new(), turn: 0 }
+    }
+
+    /// One reading of each of `cgroups`.
+    pub fn sample(&mut self, probes: &mut Probes, cgroups: &[(CgroupPath, CgroupId)]) -> Vec<(CgroupId, Reading)> {
+        self.read_further(cgroups);
+        let snapshot = probes.snapshot();
+        let unseen: Vec<_> =
+            cgroups.iter().filter(|(_, id)| snapshot.get(*id).is_none()).map(|(path, _)| path.clone()).collect();
+        let mut readings: Vec<_> = cgroups
+            .iter()
+            .filter_map(|(_, id)| Some((*id, reading(snapshot.get(*id)?, self.further.get(id)))))
+            .collect();
+        match self.basic.sample(&self.fs, &unseen) {
+            Ok(samples) => readings.extend(samples.into_iter().map(|(_, id, stats)| {
+                let further = self.further.get(&id);
+                (id, reading(&CgroupSample::empty(id, None), Some(&with_basic(further, stats))))
+            })),
+            Err(error) => warn!(%error, "cgroups cannot be sampled from their files"),
+        }
+        readings
+    }
+
+    /// Reads the further files of this turn's share of the cgroups.
+    fn read_further(&mut self, cgroups: &[(CgroupPath, CgroupId)]) {
+        self.turn = (self.turn + 1) % ROUND;
+        for (n, (path, id)) in cgroups.iter().enumerate() {
+            // A cgroup that is new is read at once, so that it is never told of by half.
+            if n % ROUND != self.turn && self.further.contains_key(id) {
+                continue;
+            }
+            match CgroupStats::read(&self.fs, path, &FURTHER) {
+                Ok(stats) => {
+                    self.further.insert(*id, stats);
+                }
+                Err(error) if error.is_gone() => {}
+                Err(error) => warn!(%error, "a cgroup cannot be read"),
+            }
+        }
+        if self.turn == 0 {
+            let live: std::collections::BTreeSet<_> = cgroups.iter().map(|(_, id)| *id).collect();
+            self.further.retain(|id, _| live.contains(id));
+        }
+    }
+}
+
+/// The further figures, with the basic ones of this moment.
+fn with_basic(further: Option<&CgroupStats>, basic: CgroupStats) -> CgroupStats {
+    let older = further.copied().unwrap_or_default();
+    CgroupStats {
+        cpu: basic.cpu.or(older.cpu),
+        memory_current: basic.memory_current,
+        swap_current: basic.swap_current,
+        memory: basic.memory.or(older.memory),
+        events: basic.events,
+        ..older
+    }
+}
+
+fn value<T: Copy>(figure: Option<Sourced<T>>) -> Option<T> {
+    figure.map(|figure| figure.value)
+}
+
+/// What the two sources say together.
+fn reading(sample: &CgroupSample, files: Option<&CgroupStats>) -> Reading {
+    let files = files.copied().unwrap_or_default();
+    Reading {
+        cpu: cpu(sample, &files),
+        memory: memory(sample, &files),
+        tasks: files.tasks,
+        pressure: pressure(&files),
+    }
+}
+
+fn cpu(sample: &CgroupSample, files: &CgroupStats) -> Option<CpuUsage> {
+    let total = value(sample.cpu).or(files.cpu.map(|cpu| cpu.usage))?;
+    let run_delay = value(sample.run_delay);
+    Some(CpuUsage {
+        total,
+        rate: None,
+        run_delay: run_delay.map(|delay| delay.total),
+        run_delay_count: run_delay.map(|delay| delay.count()),
+        run_delay_histogram: run_delay.map(|delay| delay.histogram.to_vec()),
+        throttled: files.cpu.and_then(|cpu| cpu.throttled),
+        user: files.cpu.map(|cpu| cpu.user),
+        system: files.cpu.map(|cpu| cpu.system),
+        periods: files.cpu.and_then(|cpu| cpu.periods),
+        throttled_periods: files.cpu.and_then(|cpu| cpu.throttled_periods),
+    })
+}
+
+fn memory(sample: &CgroupSample, files: &CgroupStats) -> Option<MemoryUsage> {
+    let current = value(sample.memory).or(files.memory_current)?;
+    let inactive_file = value(sample.lru).map(|lru| lru.inactive_file).or(files.memory.map(|m| m.inactive_file));
+    let kinds = value(sample.kinds);
+    let events = value(sample.events);
+    let stalls = [value(sample.reclaim), value(sample.over_high)];
+    let stalled = stalls.iter().flatten().map(|stall| stall.total).reduce(|a, b| a + b);
+    Some(MemoryUsage {
+        current,
+        working_set: current.saturating_sub(inactive_file.unwrap_or(Bytes(0))),
+        peak: value(sample.memory_peak).or(files.memory_peak),
+        swap: value(sample.swap).or(files.swap_current),
+        anon: kinds.map(|k| k.anon).or(files.memory.map(|m| m.anon)),
+        file: kinds.map(|k| k.file).or(files.memory.map(|m| m.file)),
+        shmem: kinds.map(|k| k.shmem).or(files.memory.map(|m| m.shmem)),
+        slab: kinds
+            .map(|k| k.slab_reclaimable.saturating_add(k.slab_unreclaimable))
+            .or(files.memory.map(|m| m.slab)),
+        mapped_file: files.memory.map(|m| m.file_mapped),
+        page_faults: files.memory.map(|m| m.page_faults),
+        major_page_faults: files.memory.map(|m| m.major_page_faults),
+        high_events: events.map(|e| e.high).or(files.events.map(|e| e.high)).unwrap_or_default(),
+        stalled,
+        max_events: events.map(|e| e.max).or(files.events.map(|e| e.max)).unwrap_or_default(),
+        oom_kills: events.map(|e| e.oom_kill).or(files.events.map(|e| e.oom_kill)).unwrap_or_default(),
+    })
+}
+
+fn pressure(files: &CgroupStats) -> Option<PressureTotals> {
+    let some = |p: Option<crate::observe::parse::Pressure>| p.and_then(|p| p.some).map(|s| s.total);
+    let full = |p: Option<crate::observe::parse::Pressure>| p.and_then(|p| p.full).map(|s| s.total);
+    Some(PressureTotals {
+        cpu_some: some(files.cpu_pressure)?,
+        cpu_full: full(files.cpu_pressure).unwrap_or_default(),
+        memory_some: some(files.memory_pressure)?,
+        memory_full: full(files.memory_pressure)?,
+        io_some: some(files.io_pressure)?,
+        io_full: full(files.io_pressure)?,
+    })
+}
