@@ -13,7 +13,7 @@ pub(crate) mod summary;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use self::libtest::Reader;
 use self::summary::{End, Summary};
@@ -47,7 +47,7 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let mut summary = Summary::default();
     summary.step("eBPF programs", || {
-        let objects = build_ebpf::build()?;
+        let objects = build_ebpf::build().context("the programs could not be built")?;
         Ok(End::Done(format!("{} objects", objects.len())))
     });
     if !options.no_host {

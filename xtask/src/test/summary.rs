@@ -41,7 +41,7 @@ impl Summary {
                 self.counts.failed += 1;
                 (
                     "FAILED",
-                    format!("{error:#}").lines().next().unwrap_or_default().to_owned(),
+                    error.to_string().lines().next().unwrap_or_default().to_owned(),
                 )
             }
         };
