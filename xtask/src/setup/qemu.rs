@@ -1,4 +1,4 @@
-//! QEMU, and the busybox that fills the virtual machine.
+//! QEMU with the tool that makes its disks' file system, and the busybox that fills the virtual machine.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -10,7 +10,21 @@ use super::{Done, Need, Step};
 use crate::{exec, paths};
 
 pub(crate) const PROGRAM: &str = "qemu-system-x86_64";
-const PACKAGE: &str = "qemu-system-x86";
+const PACKAGES: [&str; 2] = ["qemu-system-x86", "e2fsprogs"];
+
+/// `mke2fs`, which is often outside an ordinary user's search path.
+pub(crate) fn mke2fs() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let usual = ["/usr/sbin", "/sbin"].map(PathBuf::from);
+    std::env::split_paths(&path)
+        .chain(usual)
+        .map(|dir| dir.join("mke2fs"))
+        .find(|program| program.is_file())
+}
+
+fn complete() -> bool {
+    exec::on_path(PROGRAM) && mke2fs().is_some()
+}
 
 pub(crate) fn busybox() -> PathBuf {
     paths::lab().join("busybox/busybox")
@@ -20,16 +34,17 @@ pub(super) fn step() -> Step {
     Step {
         need: Need::Vm,
         name: "QEMU".to_owned(),
-        why: "boots the lab's kernels; installed as a system package",
-        found: Box::new(|| Ok(exec::on_path(PROGRAM).then(|| Done::Already(PROGRAM.to_owned())))),
+        why: "boots the lab's kernels; installed as a system package, with the tool that formats its disks",
+        found: Box::new(|| Ok(complete().then(|| Done::Already(PROGRAM.to_owned())))),
         fetch: Box::new(install),
     }
 }
 
 fn install() -> Result<Done> {
     if !exec::is_root() || !exec::on_path("apt-get") {
+        let packages = PACKAGES.join(" ");
         bail!(
-            "{PROGRAM} is missing; install it with your package manager (Debian: apt-get install {PACKAGE})"
+            "{PROGRAM} or mke2fs is missing; install them with your package manager (Debian: apt-get install {packages})"
         );
     }
     let get = |arguments: &[&str]| {
@@ -37,13 +52,19 @@ fn install() -> Result<Done> {
         apt_get.args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
         exec::output(&mut apt_get)
     };
-    let install = ["install", "--yes", "--no-install-recommends", PACKAGE];
+    let install = [
+        "install",
+        "--yes",
+        "--no-install-recommends",
+        PACKAGES[0],
+        PACKAGES[1],
+    ];
     if get(&install).is_err() {
         // Most often the package lists are too old to be of use.
         get(&["update"])?;
         get(&install)?;
     }
-    Ok(Done::Now(format!("apt-get installed {PACKAGE}")))
+    Ok(Done::Now(format!("apt-get installed {}", PACKAGES.join(" and "))))
 }
 
 pub(super) fn busybox_step() -> Step {

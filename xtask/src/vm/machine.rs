@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::VmSpec;
 use crate::exec;
@@ -52,8 +52,9 @@ pub(super) fn command(spec: &VmSpec, image: &Path, dir: &Path) -> Result<Command
     disk(spec.disk_mib, "data", dir, &mut qemu)?;
     if spec.disk_mib > 0 {
         // busybox cannot make a file system that these kernels have built in.
+        let mke2fs = qemu::mke2fs().context("mke2fs is missing; `cargo xtask setup` gets it")?;
         exec::output(
-            Command::new("mke2fs")
+            Command::new(mke2fs)
                 .args(["-q", "-F", "-t", "ext4"])
                 .arg(dir.join("data.img")),
         )?;
