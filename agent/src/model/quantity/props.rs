@@ -1,3 +1,5 @@
+//! Properties of quantities, as the module's doc states them.
+
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
 use proptest::prelude::*;

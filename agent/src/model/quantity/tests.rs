@@ -1,3 +1,5 @@
+//! Quantities: the vectors, and what they leave open.
+
 use super::*;
 
 /// The reference's answers, one JSON object a line.

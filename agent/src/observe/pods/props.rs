@@ -1,3 +1,5 @@
+//! Properties of reading, defaulting, UIDs and sets of pods.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

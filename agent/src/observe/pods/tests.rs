@@ -1,3 +1,5 @@
+//! Manifests that are good, and what is made of them.
+
 use std::time::Duration;
 
 use super::*;

@@ -24,7 +24,6 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -104,7 +103,7 @@ impl PodDirectory {
             changes
                 .names
                 .into_iter()
-                .filter(|name| is_manifest_name(name.as_bytes())),
+                .filter(|name| is_manifest_name(name.as_encoded_bytes())),
         );
         Ok(self.moved || self.lost || !self.touched.is_empty())
     }

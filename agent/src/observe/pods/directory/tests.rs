@@ -1,3 +1,5 @@
+//! A manifest directory through everything that happens to directories.
+
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::process::Command;
