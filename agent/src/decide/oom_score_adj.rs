@@ -91,3 +91,103 @@ fn memory_request(container: &Container) -> i64 {
         .get("memory")
         .map_or(0, |q| q.value())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::decide::fixtures::{container, init, list, pod, resources, simple, valid_pod};
+
+    const CAPACITY: Bytes = Bytes(8_000_000_000);
+
+    fn values(pod: &Pod, capacity: u64) -> Vec<i16> {
+        let capacity = Bytes(capacity);
+        pod.all_containers()
+            .map(|c| oom_score_adj(pod, c, capacity).0)
+            .collect()
+    }
+
+    #[test]
+    fn a_burstable_container_is_spared_by_the_share_it_requested() {
+        let cases = [
+            ("memory=4G", 500),
+            ("memory=7999999999", 3),
+            ("memory=400M", 950),
+            ("memory=1G", 875),
+            ("cpu=1", 999),
+            ("memory=1", 999),
+        ];
+        for (requests, value) in cases {
+            assert_eq!(
+                values(&simple("p", requests, ""), CAPACITY.0),
+                [value],
+                "{requests}"
+            );
+        }
+        assert_eq!(values(&simple("p", "", ""), CAPACITY.0), [1000]);
+        assert_eq!(
+            values(&simple("p", "cpu=1 memory=1G", "cpu=1 memory=1G"), CAPACITY.0),
+            [-997]
+        );
+    }
+
+    #[test]
+    fn a_sidecar_is_no_better_a_victim_than_the_application() {
+        for (request, value) in [("memory=400M", 875), ("memory=4G", 500)] {
+            let mut pod = simple("p", "memory=1G", "");
+            pod.init_containers
+                .push(init("s", ContainerKind::Sidecar, request, ""));
+            assert_eq!(values(&pod, CAPACITY.0), [value, 875]);
+        }
+    }
+
+    #[test]
+    fn what_the_pod_requests_beyond_its_containers_is_shared_equally() {
+        let mut shared = pod("p", vec![container("a", "memory=1G", ""), container("b", "", "")]);
+        shared.resources = Some(resources("memory=2G", ""));
+        assert_eq!(values(&shared, 4_000_000_000), [625, 875]);
+        shared.containers[1].resources.requests = list("memory=500M");
+        shared
+            .init_containers
+            .push(init("s", ContainerKind::Sidecar, "memory=200M", ""));
+        assert_eq!(values(&shared, 4_000_000_000), [850, 725, 850]);
+    }
+
+    #[test]
+    fn only_the_nodes_own_critical_pods_are_spared() {
+        let mut critical = simple("p", "", "");
+        critical.priority = CRITICAL_PRIORITY;
+        critical.priority_class_name = Some("system-cluster-critical".to_owned());
+        assert_eq!(values(&critical, CAPACITY.0), [1000]);
+        critical.priority_class_name = Some(NODE_CRITICAL_CLASS.to_owned());
+        assert_eq!(values(&critical, CAPACITY.0), [-997]);
+        critical.priority = 0;
+        assert_eq!(values(&critical, CAPACITY.0), [1000], "anybody can name a class");
+    }
+
+    proptest! {
+        #[test]
+        fn a_class_has_its_band(
+            mut pod in valid_pod(0),
+            own in prop::option::of(0_u64..9000),
+            capacity in 1..u64::MAX,
+        ) {
+            pod.resources = own.map(|n| resources(&format!("memory={n}Mi"), ""));
+            for value in values(&pod, capacity) {
+                let band = match qos_class(&pod) {
+                    QosClass::Guaranteed => -997..=-997,
+                    QosClass::Burstable => 3..=999,
+                    QosClass::BestEffort => 1000..=1000,
+                };
+                prop_assert!(band.contains(&value), "{value}");
+            }
+        }
+
+        #[test]
+        fn a_larger_request_never_exposes(request in 0_u64..16_000, more in 0_u64..16_000) {
+            let value = |mib: u64| values(&simple("p", &format!("cpu=1 memory={mib}Mi"), ""), CAPACITY.0);
+            prop_assert!(value(request + more) <= value(request));
+        }
+    }
+}

@@ -59,3 +59,93 @@ impl Sums {
         found
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::decide::fixtures::{container, init, pod, resources, simple, valid_pod};
+    use crate::model::ContainerKind;
+
+    const FULL: &str = "cpu=100m memory=100Mi";
+
+    #[test]
+    fn containers_decide() {
+        let full = || container("a", FULL, FULL);
+        let with_init = |kind, requests, limits| {
+            let mut pod = pod("p", vec![full()]);
+            pod.init_containers.push(init("i", kind, requests, limits));
+            pod
+        };
+        let cases = [
+            (simple("p", FULL, FULL), QosClass::Guaranteed),
+            (simple("p", "", ""), QosClass::BestEffort),
+            (
+                simple("p", "hugepages-2Mi=2Mi", "hugepages-2Mi=2Mi"),
+                QosClass::BestEffort,
+            ),
+            (simple("p", "cpu=0 memory=0", ""), QosClass::BestEffort),
+            (simple("p", "cpu=0 memory=0", FULL), QosClass::Burstable),
+            (simple("p", "memory=1Gi", "memory=1Gi"), QosClass::Burstable),
+            (simple("p", "cpu=1", "cpu=1"), QosClass::Burstable),
+            (simple("p", FULL, "cpu=100m memory=200Mi"), QosClass::Burstable),
+            (simple("p", FULL, "cpu=0.1 memory=102400Ki"), QosClass::Guaranteed),
+            (
+                pod("p", vec![full(), container("b", "", "")]),
+                QosClass::Burstable,
+            ),
+            (with_init(ContainerKind::Init, FULL, FULL), QosClass::Guaranteed),
+            (
+                with_init(ContainerKind::Sidecar, FULL, FULL),
+                QosClass::Guaranteed,
+            ),
+            (with_init(ContainerKind::Init, "cpu=1", ""), QosClass::Burstable),
+        ];
+        for (pod, class) in cases {
+            assert_eq!(qos_class(&pod), class, "{:?}", pod.containers);
+        }
+    }
+
+    #[test]
+    fn a_pods_own_resources_decide_alone() {
+        let cases = [
+            (FULL, FULL, QosClass::Guaranteed),
+            (FULL, "", QosClass::Burstable),
+            ("", FULL, QosClass::Burstable),
+            (FULL, "memory=100Mi", QosClass::Burstable),
+            ("memory=1Gi", "memory=1Gi", QosClass::Burstable),
+            ("", "", QosClass::BestEffort),
+        ];
+        for (requests, limits, class) in cases {
+            for mut pod in [simple("p", "", ""), simple("p", "cpu=1", "cpu=2")] {
+                pod.resources = Some(resources(requests, limits));
+                assert_eq!(qos_class(&pod), class, "{requests} / {limits}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn guaranteed_means_limited_to_what_is_requested(pod in valid_pod(0)) {
+            let every = pod.all_containers().all(|c| COUNTED.iter().all(|name| {
+                let limit = c.resources.limits.get(*name);
+                limit.is_some_and(|q| q.is_positive()) && limit == c.resources.requests.get(*name)
+            }));
+            prop_assert_eq!(qos_class(&pod) == QosClass::Guaranteed, every);
+        }
+
+        #[test]
+        fn other_resources_change_nothing(pod in valid_pod(0), amount in 0_u64..9) {
+            let mut more = pod.clone();
+            for container in more.containers.iter_mut().chain(&mut more.init_containers) {
+                let amount = Quantity::parse(&amount.to_string()).unwrap();
+                for name in ["ephemeral-storage", "hugepages-2Mi", "example.com/gpu"] {
+                    container.resources.requests.insert(name.to_owned(), amount);
+                    container.resources.limits.insert(name.to_owned(), amount);
+                }
+            }
+            prop_assert_eq!(qos_class(&pod), qos_class(&more));
+        }
+    }
+}

@@ -42,11 +42,19 @@ pub fn aggregate_requests(pod: &Pod) -> ResourceList {
     aggregate(pod, |resources| &resources.requests)
 }
 
-/// Whether `resource` is limited for the pod as a whole: by every container, or by the pod itself.
+/// Whether `resource` is limited for the pod as a whole: by every container, or by the pod itself. As kubelet has
+/// it, an init container without a limit passes if a sidecar before it has one.
 #[must_use]
 pub fn all_limit(pod: &Pod, resource: &str) -> bool {
     let limited = |resources: &Resources| resources.limits.get(resource).is_some_and(|q| q.is_positive());
-    pod.resources.as_ref().is_some_and(limited) || pod.all_containers().all(|c| limited(&c.resources))
+    let mut beside_limited_sidecar = false;
+    let init_limited = pod.init_containers.iter().all(|init| {
+        let own = limited(&init.resources);
+        beside_limited_sidecar |= own && init.kind == ContainerKind::Sidecar;
+        own || beside_limited_sidecar
+    });
+    pod.resources.as_ref().is_some_and(limited)
+        || init_limited && pod.containers.iter().all(|app| limited(&app.resources))
 }
 
 /// The amount of `cpu` in `list`; nothing when absent.
@@ -119,6 +127,89 @@ fn replace(list: &mut ResourceList, pod_level: Option<&ResourceList>) {
     for (name, amount) in pod_level.into_iter().flatten() {
         if name == "cpu" || name == "memory" || name.starts_with("hugepages-") {
             list.insert(name.clone(), *amount);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::decide::fixtures::{container, init, list, pod, resources, simple, valid_pod};
+
+    fn starting(inits: &[(ContainerKind, &str)]) -> Pod {
+        let mut pod = pod(
+            "p",
+            vec![
+                container("a", "cpu=300m", ""),
+                container("b", "cpu=200m memory=1Gi", ""),
+            ],
+        );
+        for (n, (kind, requests)) in inits.iter().enumerate() {
+            pod.init_containers
+                .push(init(&format!("i{n}"), *kind, requests, ""));
+        }
+        pod
+    }
+
+    #[test]
+    fn init_containers_need_room_beside_the_sidecars_before_them() {
+        use ContainerKind::{Init, Sidecar};
+        let cases: [(&[_], u64); 4] = [
+            (&[(Init, "cpu=400m")], 500),
+            (&[(Init, "cpu=600m"), (Init, "cpu=550m")], 600),
+            (&[(Sidecar, "cpu=100m"), (Init, "cpu=700m")], 800),
+            (&[(Init, "cpu=700m"), (Sidecar, "cpu=100m")], 700),
+        ];
+        for (inits, milli) in cases {
+            assert_eq!(cpu(&pod_requests(&starting(inits))), MilliCpu(milli), "{inits:?}");
+        }
+    }
+
+    #[test]
+    fn the_pods_own_amounts_replace_and_overhead_is_added() {
+        let mut pod = starting(&[]);
+        pod.resources = Some(resources("cpu=2 example.com/gpu=1", "memory=2Gi"));
+        pod.overhead = list("cpu=50m memory=16Mi");
+        let requests = pod_requests(&pod);
+        assert_eq!(cpu(&requests), MilliCpu(2050));
+        assert_eq!(memory(&requests), Bytes::mib(1040));
+        assert!(!requests.contains_key("example.com/gpu"), "no resource of a pod");
+        let limits = pod_limits(&pod);
+        assert_eq!(memory(&limits), Bytes::mib(2064));
+        assert_eq!(cpu(&limits), MilliCpu(0), "overhead alone limits nothing");
+    }
+
+    #[test]
+    fn sums_are_rounded_once() {
+        let pod = pod(
+            "p",
+            vec![
+                container("a", "cpu=100500u", ""),
+                container("b", "cpu=100500u", ""),
+            ],
+        );
+        assert_eq!(cpu(&pod_requests(&pod)), MilliCpu(201));
+    }
+
+    #[test]
+    fn a_pod_is_limited_when_everything_in_it_is() {
+        let limited = simple("p", "", "cpu=1");
+        assert!(all_limit(&limited, "cpu") && !all_limit(&limited, "memory"));
+        let mut open = limited.clone();
+        open.containers.push(container("b", "", "cpu=0"));
+        assert!(!all_limit(&open, "cpu"));
+        open.resources = Some(resources("", "cpu=4"));
+        assert!(all_limit(&open, "cpu"));
+    }
+
+    proptest! {
+        #[test]
+        fn a_pod_requests_what_runs_together(pod in valid_pod(0)) {
+            let together = pod.all_containers().filter(|c| c.kind != ContainerKind::Init);
+            let sum: u64 = together.map(|c| memory(&c.resources.requests).0).sum();
+            prop_assert!(memory(&pod_requests(&pod)).0 >= sum);
         }
     }
 }
