@@ -1,4 +1,5 @@
 //! Plan in, effects out: never a choice of its own, and nothing is believed until it was read back.
 
 pub mod cgroups;
+pub mod launch;
 pub mod remove;

@@ -14,4 +14,5 @@ pub mod node_facts;
 pub mod notify;
 pub mod process;
 pub mod readiness;
+pub mod state_dir;
 mod sys;

@@ -238,9 +238,9 @@ pub struct OomRecord {
     pub at: Duration,
     /// The pod and container it belonged to; none when it was outside the agent's tree.
     pub container: Option<(PodUid, Namespace, PodName, ContainerName)>,
-    /// The victim's process id.
-    pub pid: u32,
-    /// The victim's name, with anything unprintable replaced.
+    /// The victim's process id, when eBPF saw it.
+    pub pid: Option<u32>,
+    /// The victim's name, with anything unprintable replaced; empty when nobody saw it.
     pub comm: String,
     /// The process whose allocation hit the limit, when eBPF saw it.
     pub trigger_pid: Option<u32>,

@@ -92,7 +92,26 @@ pub fn refresh(
         .take(count)
         .map(|(path, _)| path.clone())
         .collect();
-    for path in &slice {
+    reread(fs, extent, tree, &slice)?;
+    // A short slice reached the end: the next one starts anew.
+    Ok(if slice.len() < count {
+        None
+    } else {
+        slice.into_iter().next_back()
+    })
+}
+
+/// Reads these cgroups of `tree` again, and their children that are new; drops what is gone.
+///
+/// # Errors
+/// As [`refresh`].
+pub fn reread<'a>(
+    fs: &dyn CgroupFs,
+    extent: &Extent,
+    tree: &mut ActualTree,
+    paths: impl IntoIterator<Item = &'a CgroupPath>,
+) -> Result<(), CgroupError> {
+    for path in paths {
         let offered = offered(tree, path);
         let read = read_cgroup(fs, path, &offered, extent).and_then(|cgroup| {
             let children = children(fs, path, extent)?;
@@ -117,12 +136,7 @@ pub fn refresh(
             Err(error) => return Err(error),
         }
     }
-    // A short slice reached the end: the next one starts anew.
-    Ok(if slice.len() < count {
-        None
-    } else {
-        slice.into_iter().next_back()
-    })
+    Ok(())
 }
 
 /// Adds `cgroup` and what is below it.

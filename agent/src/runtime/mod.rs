@@ -1,5 +1,7 @@
 //! Wires the stages together.
 
+mod engine;
+
 use crate::config::Config;
 use crate::model::ProbeReport;
 

@@ -159,3 +159,9 @@ fn fault_of(source: &io::Error, no_entry: Fault) -> Fault {
         _ => Fault::Other,
     }
 }
+
+/// The name of an error number: `EBUSY`.
+#[must_use]
+pub fn errno_name(errno: i32) -> String {
+    format!("{:?}", nix::errno::Errno::from_raw(errno))
+}

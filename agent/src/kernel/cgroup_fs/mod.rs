@@ -32,7 +32,7 @@ pub use cgroups_rs::CgroupsRsFs;
 pub use delegation::{
     DelegatedRoot, MissingController, ParentPolicy, RootError, find_mount, move_self, set_up_root,
 };
-pub use error::{CgroupError, CgroupOperation, Fault};
+pub use error::{CgroupError, CgroupOperation, Fault, errno_name};
 #[cfg(any(test, feature = "testutils"))]
 pub use fake::{FakeCgroupFs, FakeOp, Stubbornness};
 pub use kept::KeptFile;

@@ -5,10 +5,13 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use super::{Engine, Held, Managed, Placed};
-use crate::decide::command::pod_log_dir;
+use crate::act::launch::{self, Outcome};
+use crate::decide::command::{LaunchPlace, launch_spec, pod_log_dir};
 use crate::decide::lifecycle::{self, Action};
-use crate::model::{BootTime, ContainerName, ContainerPhase, ExitStatus, PodPhase, PodUid, ProcessIdentity};
-use crate::state::containers::{ContainerEvent, Run};
+use crate::decide::oom_score_adj::oom_score_adj;
+use crate::kernel::process::Process;
+use crate::model::{BootTime, ContainerName, ExitStatus, LaunchSpec, PodPhase, PodUid, ProcessIdentity};
+use crate::state::containers::{ContainerEvent, LastExit, Outcome as Exit, Run};
 
 /// How often a pod's lifecycle is asked again at once because what it decided had an outcome.
 const ROUNDS: usize = 64;
@@ -30,8 +33,11 @@ impl Engine {
     }
 
     fn live(&mut self, uid: &PodUid, now: BootTime) {
+        self.look_again(uid, now);
         for _ in 0..ROUNDS {
-            let Some(managed) = self.pods.get_mut(uid) else { return };
+            let Some(managed) = self.pods.get_mut(uid) else {
+                return;
+            };
             let before = managed.run.clone();
             let step = lifecycle::step(&mut managed.run, now);
             managed.unsaved |= managed.run != before;
@@ -55,46 +61,104 @@ impl Engine {
     }
 
     fn perform(&mut self, uid: &PodUid, action: &Action, now: BootTime) {
-        let Some(managed) = self.pods.get_mut(uid) else { return };
-        let (name, event) = match action {
-            Action::Start(name) => (name, self.start(uid, name)),
-            Action::Terminate(name) => (name, self.terminate(uid, name)),
-            Action::KillCgroup(name) => {
-                let path = self.settings.policy.layout.container(managed.class, uid, name);
-                let event = self.clear(&path);
-                if event.is_none() {
-                    managed.wake_soon(now);
+        let (Action::Start(name) | Action::Terminate(name) | Action::KillCgroup(name)) = action;
+        let Some(managed) = self.pods.get(uid) else { return };
+        let pod = managed.run.pod.name.clone();
+        let path = self.settings.policy.layout.container(managed.class, uid, name);
+        let outcome = match action {
+            Action::Start(_) => match self.launch_spec(managed, name) {
+                Ok(spec) => launch::start(&*self.ports.cgroups, &*self.ports.processes, &path, &spec),
+                Err(why) => {
+                    warn!(%pod, container = %name, why, "container not started");
+                    self.apply_fact(uid, name, ContainerEvent::StartFailed(why), now);
+                    return;
                 }
-                (name, event)
-            }
+            },
+            Action::Terminate(_) => match self.process_of(managed, name) {
+                Some(process) => launch::terminate(&*self.ports.processes, process),
+                None => Outcome::Terminated,
+            },
+            Action::KillCgroup(_) => launch::kill(&*self.ports.cgroups, &path),
         };
-        if let Some(event) = event {
-            self.apply_fact(uid, name, event, now);
+        match outcome {
+            Outcome::Started {
+                process,
+                oom_score_adj,
+            } => {
+                let identity = process.identity;
+                self.counters.container_started();
+                info!(%pod, container = %name, pid = identity.pid, ?oom_score_adj, "container started");
+                self.hold(uid, name, process);
+                self.apply_fact(uid, name, ContainerEvent::Started(identity), now);
+            }
+            Outcome::Occupied => self.apply_fact(uid, name, ContainerEvent::Occupied, now),
+            Outcome::StartFailed(error) => {
+                warn!(%pod, container = %name, %error, "container not started");
+                self.apply_fact(uid, name, ContainerEvent::StartFailed(error.to_string()), now);
+            }
+            Outcome::Terminated => {}
+            Outcome::Cleared => self.apply_fact(uid, name, ContainerEvent::Cleared, now),
+            Outcome::Killed => self.look_again_at(uid, now),
+            Outcome::Refused(error) => {
+                warn!(%pod, container = %name, %error, "not done; tried again");
+                self.look_again_at(uid, now);
+            }
         }
     }
 
+    fn process_of(&self, managed: &Managed, name: &ContainerName) -> Option<&Process> {
+        match managed.run.containers.get(name)?.run {
+            Run::Running { process, .. } => self.processes.get(&process).map(|held| &held.process),
+            _ => None,
+        }
+    }
+
+    fn launch_spec(&self, managed: &Managed, name: &ContainerName) -> Result<LaunchSpec, String> {
+        let pod = &managed.run.pod;
+        let container = pod.all_containers().find(|container| container.name == *name);
+        let container = container.ok_or("the manifest has no such container any more")?;
+        let place = LaunchPlace {
+            oom_score_adj: oom_score_adj(pod, container, self.settings.capacity.memory),
+            log_dir: &self.settings.log_dir,
+            log_cap: self.settings.log_cap,
+        };
+        launch_spec(pod, container, place).map_err(|error| error.to_string())
+    }
+
     /// Takes a fact about a container.
-    pub(super) fn apply_fact(&mut self, uid: &PodUid, name: &ContainerName, event: ContainerEvent, now: BootTime) {
-        let Some(managed) = self.pods.get_mut(uid) else { return };
-        let ended = matches!(event, ContainerEvent::Exited(..) | ContainerEvent::Lost);
+    pub(super) fn apply_fact(
+        &mut self,
+        uid: &PodUid,
+        name: &ContainerName,
+        event: ContainerEvent,
+        now: BootTime,
+    ) {
+        let Some(managed) = self.pods.get_mut(uid) else {
+            return;
+        };
+        let exited = matches!(event, ContainerEvent::Exited(..) | ContainerEvent::Lost);
         managed.run.apply(name, event, now);
         managed.unsaved = true;
         managed.wake_at = Some(now);
-        if ended && let Some(known) = managed.run.containers.get(name) {
-            let phase = lifecycle::container_phase(known);
-            let reason = match &phase {
-                ContainerPhase::Waiting { reason, .. } | ContainerPhase::Terminated { reason, .. } => reason.as_str(),
-                ContainerPhase::Running { .. } => "Running",
-            };
-            self.counters.container_ended(ended_reason(known.last_exit.as_ref()));
-            info!(pod = %managed.run.pod.name, container = %name, ?phase, reason, "container ended");
+        if exited
+            && let Some(exit) = managed
+                .run
+                .containers
+                .get(name)
+                .and_then(|c| c.last_exit.as_ref())
+        {
+            let reason = exit_label(exit);
+            self.counters.container_ended(reason);
+            info!(pod = %managed.run.pod.name, container = %name, reason, outcome = ?exit.outcome, "container ended");
         }
     }
 
     /// A process that the engine holds on to has ended, or may have: asks the kernel. `told` is what the kernel told
     /// an eBPF probe, for a process that has another parent.
     pub fn process_ended(&mut self, identity: ProcessIdentity, told: Option<ExitStatus>, now: BootTime) {
-        let Some(held) = self.processes.get(&identity) else { return };
+        let Some(held) = self.processes.get(&identity) else {
+            return;
+        };
         let status = match self.ports.processes.try_wait(&held.process) {
             Ok(None) => return,
             Ok(Some(ExitStatus::Unknown)) => told.unwrap_or(ExitStatus::Unknown),
@@ -104,54 +168,68 @@ impl Engine {
                 ExitStatus::Unknown
             }
         };
-        let Some(Held { pod, container, .. }) = self.processes.remove(&identity) else { return };
+        let Some(Held { pod, container, .. }) = self.processes.remove(&identity) else {
+            return;
+        };
         self.note_oom(&pod, &container, now);
         self.apply_fact(&pod, &container, ContainerEvent::Exited(identity, status), now);
         self.settle(now);
     }
 
-    fn start(&mut self, uid: &PodUid, name: &ContainerName) -> Option<ContainerEvent> {
-        let managed = self.pods.get(uid)?;
-        let started = crate::act::launch::start(
-            &*self.ports.cgroups,
-            &*self.ports.processes,
-            &self.launch_request(managed, name)?,
-        );
-        match started {
-            Ok(process) => {
-                self.counters.container_started();
-                let identity = process.identity;
-                info!(pod = %managed.run.pod.name, container = %name, pid = identity.pid, "container started");
-                self.hold(uid, name, process);
-                Some(ContainerEvent::Started(identity))
-            }
-            Err(error) => {
-                warn!(pod = %managed.run.pod.name, container = %name, %error, "container not started");
-                Some(ContainerEvent::StartFailed(error.to_string()))
+    fn look_again_at(&mut self, uid: &PodUid, now: BootTime) {
+        if let Some(managed) = self.pods.get_mut(uid) {
+            managed.look_again_at = Some(now.after(LOOK_AGAIN));
+        }
+    }
+
+    /// Looks whether a cgroup that was killed is empty by now.
+    fn look_again(&mut self, uid: &PodUid, now: BootTime) {
+        let Some(managed) = self.pods.get_mut(uid) else {
+            return;
+        };
+        if managed.look_again_at.take_if(|at| *at <= now).is_none() {
+            return;
+        }
+        let clearing: Vec<_> = managed
+            .run
+            .containers
+            .iter()
+            .filter(|(_, container)| container.run == Run::Clearing)
+            .map(|(name, _)| {
+                (
+                    name.clone(),
+                    self.settings.policy.layout.container(managed.class, uid, name),
+                )
+            })
+            .collect();
+        for (name, path) in clearing {
+            match launch::is_empty(&*self.ports.cgroups, &path) {
+                Ok(true) => self.apply_fact(uid, &name, ContainerEvent::Cleared, now),
+                Err(error) if error.is_gone() => self.apply_fact(uid, &name, ContainerEvent::Cleared, now),
+                Ok(false) => self.look_again_at(uid, now),
+                Err(error) => warn!(%error, "a container's cgroup cannot be read"),
             }
         }
     }
 
-    pub(super) fn hold(&mut self, uid: &PodUid, name: &ContainerName, process: crate::kernel::process::Process) {
+    pub(super) fn hold(&mut self, uid: &PodUid, name: &ContainerName, process: Process) {
         let identity = process.identity;
         self.fresh.push(identity);
-        self.processes.insert(identity, Held { process, pod: uid.clone(), container: name.clone() });
-    }
-
-    fn terminate(&mut self, uid: &PodUid, name: &ContainerName) -> Option<ContainerEvent> {
-        let Some(Run::Running { process, .. }) = self.pods.get(uid)?.run.containers.get(name).map(|c| c.run) else {
-            return None;
-        };
-        let held = self.processes.get(&process)?;
-        if let Err(error) = self.ports.processes.signal(&held.process, SIGTERM) {
-            warn!(container = %name, %error, "SIGTERM could not be sent; SIGKILL follows the grace period");
-        }
-        None
+        self.processes.insert(
+            identity,
+            Held {
+                process,
+                pod: uid.clone(),
+                container: name.clone(),
+            },
+        );
     }
 
     /// The pod has ended by itself for good: its cgroups go, and what it held is free.
     fn end_for_good(&mut self, uid: &PodUid) {
-        let Some(managed) = self.pods.get_mut(uid) else { return };
+        let Some(managed) = self.pods.get_mut(uid) else {
+            return;
+        };
         let over = matches!(managed.phase, PodPhase::Succeeded | PodPhase::Failed);
         let empty = managed.run.containers.values().all(|c| c.run == Run::Down);
         if over && empty && managed.placed == Placed::Yes {
@@ -163,7 +241,9 @@ impl Engine {
 
     /// The pod was told to stop and has no process any more: cgroups, logs and record go with it.
     fn bury(&mut self, uid: &PodUid) {
-        let Some(managed) = self.pods.remove(uid) else { return };
+        let Some(managed) = self.pods.remove(uid) else {
+            return;
+        };
         info!(pod = %managed.run.pod.name, %uid, "pod gone");
         self.unsettled = true;
         let logs = pod_log_dir(&self.settings.log_dir, &managed.run.pod);
@@ -177,9 +257,9 @@ impl Engine {
 
     /// Writes the records that are out of date.
     pub(super) fn save(&mut self) {
-        for managed in self.pods.values_mut().filter(|managed| managed.unsaved) {
-            match self.ports.records.save(&managed.run) {
-                Ok(()) => managed.unsaved = false,
+        for (uid, managed) in self.pods.iter_mut().filter(|(_, managed)| managed.unsaved) {
+            match self.ports.records.save(uid, &managed.run) {
+                Ok(_) => managed.unsaved = false,
                 Err(error) => warn!(%error, "a pod's record cannot be written; tried again"),
             }
         }
@@ -199,17 +279,23 @@ impl Engine {
     }
 }
 
+/// How a container ended, as one of a closed set that may be a label.
+fn exit_label(exit: &LastExit) -> &'static str {
+    match exit.outcome {
+        _ if exit.oom_killed => "OOMKilled",
+        _ if exit.succeeded() => "Completed",
+        Exit::NotStarted(_) => "StartError",
+        Exit::Ended(_) => "Error",
+    }
+}
+
 impl Managed {
     fn is_due(&self, now: BootTime) -> bool {
-        let has_place = self.placed == Placed::Yes;
-        let asked = self.wake_at.is_some_and(|at| at <= now);
-        let new = has_place && self.phase == PodPhase::Pending && self.wake_at.is_none();
-        let stops = self.run.stop.is_some();
-        (has_place || stops || self.placed == Placed::Over) && (asked || new)
+        let may_live = self.placed == Placed::Yes || self.placed == Placed::Over || self.run.stop.is_some();
+        may_live && self.next_wake().is_some_and(|at| at <= now)
     }
 
-    fn wake_soon(&mut self, now: BootTime) {
-        let soon = now.after(LOOK_AGAIN);
-        self.wake_at = Some(self.wake_at.map_or(soon, |at| at.min(soon)));
+    pub(super) fn next_wake(&self) -> Option<BootTime> {
+        [self.wake_at, self.look_again_at].into_iter().flatten().min()
     }
 }

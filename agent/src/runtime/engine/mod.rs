@@ -21,13 +21,10 @@ mod placing;
 mod recovering;
 mod sampling;
 mod telling;
-#[cfg(test)]
-mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use crate::act::remove::Removals;
 use crate::decide::admission::Refusal;
@@ -39,8 +36,8 @@ use crate::kernel::process::{LogFiles, Process, Processes};
 use crate::kernel::state_dir::StateDir;
 use crate::metrics::AgentCounters;
 use crate::model::{
-    ActualTree, BootTime, Bytes, CgroupId, CgroupPath, ContainerName, Controller, NodeCapacity, OomRecord, PodPhase,
-    PodUid, ProcessIdentity, QosClass,
+    ActualTree, BootTime, Bytes, CgroupId, CgroupPath, ContainerName, Controller, NodeCapacity, OomRecord,
+    PodPhase, PodUid, ProcessIdentity, QosClass,
 };
 use crate::observe::cgroup_tree::Extent;
 use crate::observe::pods::SourcedPod;
@@ -49,6 +46,9 @@ use crate::state::usage::UsageStore;
 
 /// Kills by the kernel's OOM killer that are kept for the report.
 const OOM_RECORDS: usize = 64;
+
+/// How often placing and living may call for each other at one moment; a pod that ends needs two.
+const ROUNDS: usize = 4;
 
 /// The machine, as the engine reaches it.
 pub struct Ports {
@@ -91,6 +91,8 @@ struct Managed {
     phase: PodPhase,
     /// When its lifecycle wants to be looked at again.
     wake_at: Option<BootTime>,
+    /// When to look whether a killed cgroup is empty.
+    look_again_at: Option<BootTime>,
     /// Whether its record on disk is older than what is known.
     unsaved: bool,
 }
@@ -125,8 +127,11 @@ pub struct Engine {
     allocatable: Allocatable,
     counters: AgentCounters,
     pods: BTreeMap<PodUid, Managed>,
-    /// Pods that run although no manifest says so, while some manifest cannot be read.
     manifest_errors: Vec<String>,
+    /// Whether some manifest cannot be read: a pod's cgroup that no manifest asks for may belong to it.
+    spare_unknown: bool,
+    /// Whether a probe tells of OOM victims.
+    oom_probe: bool,
     processes: BTreeMap<ProcessIdentity, Held>,
     /// Processes taken hold of since the caller asked last.
     fresh: Vec<ProcessIdentity>,
@@ -154,12 +159,17 @@ impl Engine {
         Self {
             allocatable: allocatable(&settings.capacity, &settings.policy),
             extent: placing::extent(&settings),
-            desired: DesiredTree { layout, ..DesiredTree::default() },
+            desired: DesiredTree {
+                layout,
+                ..DesiredTree::default()
+            },
             ports,
             settings,
             counters,
             pods: BTreeMap::new(),
             manifest_errors: Vec::new(),
+            spare_unknown: true,
+            oom_probe: false,
             processes: BTreeMap::new(),
             fresh: Vec::new(),
             actual: ActualTree::default(),
@@ -183,6 +193,7 @@ impl Engine {
         now: BootTime,
     ) {
         self.manifest_errors = errors;
+        self.spare_unknown = !complete;
         for (uid, sourced) in wanted {
             match self.pods.get_mut(uid) {
                 // A pod that is on its way out comes back only once it is gone.
@@ -195,7 +206,8 @@ impl Engine {
                 }
                 None => {
                     let run = PodRun::new(sourced.pod.clone(), Some(sourced.file.clone()));
-                    self.pods.insert(uid.clone(), Managed::new(run, &self.settings.policy.layout));
+                    self.pods
+                        .insert(uid.clone(), Managed::new(run, &self.settings.policy.layout));
                     self.unsettled = true;
                 }
             }
@@ -224,7 +236,10 @@ impl Engine {
     pub fn settle(&mut self, now: BootTime) {
         self.poll_removals(now);
         self.live_all(now);
-        if std::mem::take(&mut self.unsettled) {
+        for _ in 0..ROUNDS {
+            if !std::mem::take(&mut self.unsettled) {
+                break;
+            }
             self.place(now);
             self.live_all(now);
         }
@@ -234,7 +249,7 @@ impl Engine {
     /// When to call [`settle`](Self::settle) next, if nothing happens before.
     #[must_use]
     pub fn next_wake(&self) -> Option<BootTime> {
-        self.pods.values().filter_map(|managed| managed.wake_at).min()
+        self.pods.values().filter_map(Managed::next_wake).min()
     }
 
     /// Processes that the engine took hold of since the last call, with what becomes readable when each has ended.
@@ -269,7 +284,8 @@ impl Managed {
             run,
             placed: Placed::Not,
             phase: PodPhase::Pending,
-            wake_at: None,
+            wake_at: Some(BootTime::default()),
+            look_again_at: None,
             unsaved: true,
         }
     }

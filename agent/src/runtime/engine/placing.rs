@@ -1,15 +1,17 @@
 //! From the pods that are wanted to cgroups that are there.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use tracing::{error, info, warn};
 
 use super::{Engine, Managed, Placed, Settings};
 use crate::act::cgroups::{ApplyReport, FailedStep, apply};
 use crate::act::remove::RemoveProgress;
-use crate::decide::admission::{Admission, admit};
+use crate::decide::admission::{Admission, Refusal, admit};
 use crate::decide::desired::{Inputs, desired_tree};
 use crate::decide::plan::{CgroupOp, Scope, Step, plan};
+use crate::kernel::cgroup_fs::errno_name;
 use crate::model::{BootTime, CgroupPath, ControlFile, Controller, HugePageSize, Place};
 use crate::observe::cgroup_tree::{self, Extent, MANAGED};
 
@@ -18,14 +20,21 @@ const PASSES_AROUND: usize = 10;
 /// How many cgroups a pass reads back at least.
 const SMALLEST_SLICE: usize = 8;
 /// When a removal is worth a warning.
-const REMOVAL_PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+const REMOVAL_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What of the tree is read: everything that the agent sets, and its own levels.
 pub(super) fn extent(settings: &Settings) -> Extent {
     let sizes = settings.capacity.huge_pages.keys();
-    let huge = sizes.flat_map(|&size: &HugePageSize| [ControlFile::HugetlbMax(size), ControlFile::HugetlbRsvdMax(size)]);
-    let there = |file: &ControlFile| file.controller().is_none_or(|c: Controller| settings.controllers.contains(&c));
-    Extent { files: MANAGED.into_iter().chain(huge).filter(there).collect(), levels: 3 }
+    let huge = sizes
+        .flat_map(|&size: &HugePageSize| [ControlFile::HugetlbMax(size), ControlFile::HugetlbRsvdMax(size)]);
+    let there = |file: &ControlFile| {
+        file.controller()
+            .is_none_or(|c: Controller| settings.controllers.contains(&c))
+    };
+    Extent {
+        files: MANAGED.into_iter().chain(huge).filter(there).collect(),
+        levels: 3,
+    }
 }
 
 impl Managed {
@@ -63,7 +72,9 @@ impl Engine {
         self.count(&report, &steps);
         self.reread(&steps);
         let failed = report.failed.iter().chain(&report.overtaken);
-        let failed = failed.filter_map(|step| Some((pod_of(step)?, step.error.to_string()))).collect();
+        let failed = failed
+            .filter_map(|step| Some((pod_of(step)?, step.error.to_string())))
+            .collect();
         self.note_placed(&failed);
         if !report.overtaken.is_empty() {
             self.unsettled = true;
@@ -77,10 +88,16 @@ impl Engine {
             .filter(|(_, managed)| matches!(managed.placed, Placed::Yes | Placed::Failing(_)))
             .map(|(uid, _)| uid.clone())
             .collect();
-        let candidates: Vec<_> =
-            self.pods.values().filter(|managed| managed.takes_part()).map(|managed| &managed.run.pod).collect();
+        let candidates: Vec<_> = self
+            .pods
+            .values()
+            .filter(|managed| managed.takes_part())
+            .map(|managed| &managed.run.pod)
+            .collect();
         for (uid, admission) in admit(&candidates, &running, &self.allocatable) {
-            let Some(managed) = self.pods.get_mut(&uid) else { continue };
+            let Some(managed) = self.pods.get_mut(&uid) else {
+                continue;
+            };
             match admission {
                 Admission::Admitted => {
                     if matches!(managed.placed, Placed::Refused(_)) {
@@ -89,7 +106,7 @@ impl Engine {
                 }
                 Admission::Refused(refusal) => {
                     if !matches!(managed.placed, Placed::Refused(_)) {
-                        self.counters.pod_refused(refusal.label());
+                        self.counters.pod_refused(refusal_label(&refusal));
                         let reason = refusal.reason();
                         warn!(pod = %managed.run.pod.name, %reason, "pod refused: {}", refusal.message());
                     }
@@ -159,7 +176,11 @@ impl Engine {
         }
         for failed in &report.failed {
             if let CgroupOp::Write { file, .. } = &failed.op {
-                self.counters.write_failed(*file, &failed.error.errno_name());
+                let errno = failed
+                    .error
+                    .errno()
+                    .map_or_else(|| "drift".to_owned(), errno_name);
+                self.counters.write_failed(*file, &errno);
             }
             error!(error = %failed.error, undone = failed.left_over.is_empty(), "a step on the cgroups failed");
             for left_over in &failed.left_over {
@@ -170,8 +191,22 @@ impl Engine {
 
     /// Reads again what `steps` touched.
     fn reread(&mut self, steps: &[Step]) {
-        let touched: BTreeSet<_> = steps.iter().flat_map(|step| &step.ops).map(path_of).cloned().collect();
-        if let Err(error) = cgroup_tree::reread(&*self.ports.cgroups, &self.extent, &mut self.actual, touched) {
+        let touched: BTreeSet<_> = steps
+            .iter()
+            .flat_map(|step| &step.ops)
+            .filter_map(|op| {
+                // A cgroup that was just made is found as a child of its parent.
+                let path = path_of(op);
+                if self.actual.cgroups.contains_key(path) {
+                    Some(path.clone())
+                } else {
+                    path.parent()
+                }
+            })
+            .collect();
+        if let Err(error) =
+            cgroup_tree::reread(&*self.ports.cgroups, &self.extent, &mut self.actual, &touched)
+        {
             error!(%error, "the cgroup tree cannot be read back");
         }
     }
@@ -180,16 +215,27 @@ impl Engine {
     pub(super) fn read_back(&mut self) {
         let count = (self.actual.cgroups.len() / PASSES_AROUND).max(SMALLEST_SLICE);
         let from = self.cursor.take();
-        let read =
-            cgroup_tree::refresh(&*self.ports.cgroups, &self.extent, &mut self.actual, from.clone(), count);
+        let read = cgroup_tree::refresh(
+            &*self.ports.cgroups,
+            &self.extent,
+            &mut self.actual,
+            from.clone(),
+            count,
+        );
         match read {
             Ok(next) => self.cursor = next,
             Err(error) => error!(%error, "the cgroup tree cannot be read back"),
         }
-        let slice = self.actual.cgroups.range(from.unwrap_or_default()..).take(count + 1);
+        let slice = self
+            .actual
+            .cgroups
+            .range(from.unwrap_or_default()..)
+            .take(count + 1);
         let mut drifted = false;
         for (path, actual) in slice {
-            let Some(desired) = self.desired.cgroups.get(path) else { continue };
+            let Some(desired) = self.desired.cgroups.get(path) else {
+                continue;
+            };
             for (file, value) in &desired.knobs {
                 if let Some(read) = actual.values.get(file).filter(|read| !value.accepts(read)) {
                     warn!(cgroup = %path, %file, %read, wanted = %value, "somebody changed a value; it is set again");
@@ -229,6 +275,16 @@ impl Engine {
                 RemoveProgress::Failed(error) => error!(%error, "a cgroup cannot be removed; tried again"),
             }
         }
+    }
+}
+
+/// The refusal's reason, as one of a closed set that may be a label.
+fn refusal_label(refusal: &Refusal) -> &'static str {
+    match refusal.resource.as_str() {
+        "cpu" => "OutOfcpu",
+        "memory" => "OutOfmemory",
+        "pods" => "OutOfpods",
+        _ => "OutOfhugepages",
     }
 }
 

@@ -7,7 +7,7 @@ use tracing::{debug, warn};
 
 use super::{Engine, OOM_RECORDS};
 use crate::model::{
-    BootTime, CgroupId, CgroupPath, ContainerName, ControlFile, Limit, OomRecord, Place, PodUid,
+    BootTime, Bytes, CgroupId, CgroupPath, ContainerName, ControlFile, Limit, OomRecord, Place, PodUid,
 };
 use crate::observe::parse;
 use crate::state::containers::ContainerEvent;
@@ -36,7 +36,7 @@ pub struct OomVictim {
     /// The process whose allocation hit the limit.
     pub trigger_pid: Option<u32>,
     /// What the victim's cgroup used.
-    pub usage: Option<crate::model::Bytes>,
+    pub usage: Option<Bytes>,
 }
 
 impl Engine {
@@ -60,12 +60,16 @@ impl Engine {
 
     /// Takes an OOM kill in.
     pub fn oom_victim(&mut self, victim: OomVictim, now: BootTime) {
-        let place = self.actual.cgroups.iter().find(|(_, cgroup)| cgroup.id == victim.cgroup);
+        let place = self
+            .actual
+            .cgroups
+            .iter()
+            .find(|(_, cgroup)| cgroup.id == victim.cgroup);
         let owner = place.and_then(|(path, _)| self.container_at(path));
         let limit = place.and_then(|(path, _)| self.limit_of(path));
         if let Some((uid, name)) = &owner {
             self.count_oom(uid, victim.cgroup, 1);
-            self.apply_fact(uid, name, ContainerEvent::OomKilled, now);
+            self.apply_fact(uid, name, ContainerEvent::OomKilled(victim.at), now);
         }
         let record = OomRecord {
             at: victim.at.0,
@@ -93,20 +97,26 @@ impl Engine {
     pub(super) fn note_oom(&mut self, uid: &PodUid, name: &ContainerName, now: BootTime) {
         let Some(managed) = self.pods.get(uid) else { return };
         let path = self.settings.policy.layout.container(managed.class, uid, name);
-        let Some(id) = self.actual.cgroups.get(&path).map(|cgroup| cgroup.id) else { return };
+        let Some(id) = self.actual.cgroups.get(&path).map(|cgroup| cgroup.id) else {
+            return;
+        };
         let read = self.ports.cgroups.read(&path, ControlFile::MemoryEvents);
-        let Some(kills) = read.ok().and_then(|text| parse::flat_value(&text, "oom_kill")) else { return };
+        let Some(kills) = read.ok().and_then(|text| parse::key(&text, "oom_kill")) else {
+            return;
+        };
         let known = self.oom_counted.get(&id).copied().unwrap_or_default();
         if kills <= known {
             return;
         }
-        self.apply_fact(uid, name, ContainerEvent::OomKilled, now);
+        self.apply_fact(uid, name, ContainerEvent::OomKilled(now), now);
         if self.oom_probe {
             // The probe's own record comes with the victim's figures.
             return;
         }
         self.count_oom(uid, id, kills - known);
-        let Some(pod) = self.pods.get(uid).map(|managed| managed.run.pod.clone()) else { return };
+        let Some(pod) = self.pods.get(uid).map(|managed| managed.run.pod.clone()) else {
+            return;
+        };
         let record = OomRecord {
             at: now.0,
             container: Some((uid.clone(), pod.namespace, pod.name, name.clone())),
@@ -145,7 +155,13 @@ impl Engine {
         }
     }
 
-    fn limit_of(&self, path: &CgroupPath) -> Option<Limit<crate::model::Bytes>> {
-        parse::memory_limit(self.actual.cgroups.get(path)?.values.get(&ControlFile::MemoryMax)?)
+    fn limit_of(&self, path: &CgroupPath) -> Option<Limit<Bytes>> {
+        parse::bytes_limit(
+            self.actual
+                .cgroups
+                .get(path)?
+                .values
+                .get(&ControlFile::MemoryMax)?,
+        )
     }
 }

@@ -7,8 +7,8 @@ use crate::decide::command::pod_log_dir;
 use crate::decide::lifecycle::container_phase;
 use crate::decide::oom_score_adj::oom_score_adj;
 use crate::model::{
-    AgentCost, CgroupLimits, CgroupPath, CgroupReport, Container, ContainerPhase, ContainerReport, ControlFile,
-    NodeReport, PodPhase, PodReport, ProbeReport,
+    AgentCost, BootTime, CgroupLimits, CgroupPath, CgroupReport, Container, ContainerPhase, ContainerReport,
+    ControlFile, CpuWeight, NodeReport, PodPhase, PodReport, ProbeReport,
 };
 use crate::observe::parse;
 use crate::state::containers::Run;
@@ -27,9 +27,12 @@ pub struct Surroundings {
 impl Engine {
     /// The report of this moment.
     #[must_use]
-    pub fn report(&self, surroundings: Surroundings) -> NodeReport {
-        let mut pods: Vec<_> =
-            self.pods.values().map(|managed| self.pod_report(managed, surroundings.booted_at)).collect();
+    pub fn report(&self, surroundings: Surroundings, now: BootTime) -> NodeReport {
+        let mut pods: Vec<_> = self
+            .pods
+            .values()
+            .map(|managed| self.pod_report(managed, surroundings.booted_at, now))
+            .collect();
         pods.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
         NodeReport {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -45,7 +48,7 @@ impl Engine {
         }
     }
 
-    fn pod_report(&self, managed: &Managed, booted_at: Duration) -> PodReport {
+    fn pod_report(&self, managed: &Managed, booted_at: Duration, now: BootTime) -> PodReport {
         let pod = &managed.run.pod;
         let (phase, reason, message) = match &managed.placed {
             Placed::Refused(refusal) => (PodPhase::Failed, Some(refusal.reason()), Some(refusal.message())),
@@ -61,15 +64,31 @@ impl Engine {
             reason,
             message,
             cgroup: self.cgroup_report(&managed.cgroup),
-            containers: pod.all_containers().map(|c| self.container_report(managed, c, booted_at)).collect(),
+            containers: pod
+                .all_containers()
+                .map(|c| self.container_report(managed, c, booted_at, now))
+                .collect(),
         }
     }
 
-    fn container_report(&self, managed: &Managed, container: &Container, booted_at: Duration) -> ContainerReport {
+    fn container_report(
+        &self,
+        managed: &Managed,
+        container: &Container,
+        booted_at: Duration,
+        now: BootTime,
+    ) -> ContainerReport {
         let pod = &managed.run.pod;
-        let path = self.settings.policy.layout.container(managed.class, &pod.uid, &container.name);
+        let path = self
+            .settings
+            .policy
+            .layout
+            .container(managed.class, &pod.uid, &container.name);
         let known = managed.run.containers.get(&container.name);
-        let waiting = || ContainerPhase::Waiting { reason: "PodInitializing".to_owned(), message: String::new() };
+        let waiting = || ContainerPhase::Waiting {
+            reason: "PodInitializing".to_owned(),
+            message: String::new(),
+        };
         let started = known.and_then(|known| match known.run {
             Run::Running { since, .. } => Some(since),
             _ => known.last_exit.as_ref().map(|exit| exit.started),
@@ -77,7 +96,7 @@ impl Engine {
         let log = pod_log_dir(&self.settings.log_dir, pod).join(format!("{}.log", container.name));
         ContainerReport {
             name: container.name.clone(),
-            phase: known.map_or_else(waiting, container_phase),
+            phase: container_phase(&managed.run, &container.name, now).unwrap_or_else(waiting),
             restarts: known.map_or(0, crate::state::containers::ContainerRun::restarts),
             image: container.image.clone(),
             started_at: started.map(|since| booted_at.saturating_add(since.0)),
@@ -89,24 +108,29 @@ impl Engine {
 
     fn cgroup_report(&self, path: &CgroupPath) -> CgroupReport {
         let Some(actual) = self.actual.cgroups.get(path) else {
-            return CgroupReport { path: path.clone(), ..CgroupReport::default() };
+            return CgroupReport {
+                path: path.clone(),
+                ..CgroupReport::default()
+            };
         };
         let usage = self.usage.get(actual.id);
         let value = |file| actual.values.get(&file).map(String::as_str);
-        let memory = |file| value(file).and_then(parse::memory_limit);
+        let memory = |file| value(file).and_then(parse::bytes_limit);
         CgroupReport {
             path: path.clone(),
             id: Some(actual.id),
             sampled_at: usage.and(self.sampled_at).map(|at| at.wall),
             limits: CgroupLimits {
-                cpu_weight: value(ControlFile::CpuWeight).and_then(parse::cpu_weight),
+                cpu_weight: value(ControlFile::CpuWeight)
+                    .and_then(parse::number)
+                    .map(CpuWeight),
                 cpu_max: value(ControlFile::CpuMax).and_then(parse::cpu_max),
                 memory_min: memory(ControlFile::MemoryMin),
                 memory_low: memory(ControlFile::MemoryLow),
                 memory_high: memory(ControlFile::MemoryHigh),
                 memory_max: memory(ControlFile::MemoryMax),
                 swap_max: memory(ControlFile::MemorySwapMax),
-                pids_max: value(ControlFile::PidsMax).and_then(parse::count_limit),
+                pids_max: value(ControlFile::PidsMax).and_then(parse::limit),
             },
             cpu: usage.and_then(|usage| usage.reading.cpu.clone()),
             memory: usage.and_then(|usage| usage.reading.memory.clone()),
