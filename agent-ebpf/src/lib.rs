@@ -1,2 +1,85 @@
-//! The contract between the eBPF programs and the agent: record layouts, map names and sizes.
+//! The contract between the eBPF programs and the agent: what each object needs to know of the kernel, the records
+//! it hands over, the names and sizes of its maps, and the arithmetic that both sides must do alike.
+//!
+//! **Problem.** Programs and agent are compiled apart and meet at run time, through memory that has no types. A
+//! record whose layout differs by one byte gives numbers that look right. **How.** Both sides compile this crate:
+//! records are `repr(C)`, of fixed-width integers without padding, and their sizes are asserted. What the kernel
+//! looks like (where a field lies in a structure) cannot be known when compiling: [`facts`] lists by name what each
+//! object needs, the agent resolves it in the kernel's BTF and hands it over as a read-only global.
+//!
+//! **Objects.** [`Object`] lists them. Each is loaded on its own, so that a kernel which refuses one loses one
+//! feature only.
+//!
+//! A stale object must not be read with new layouts: the global carries the version of the contract in its name
+//! ([`FACTS_SYMBOL`]), and an object of another version does not have it.
+#![cfg_attr(target_arch = "bpf", feature(core_intrinsics), allow(internal_features, reason = "see kernel.rs"))]
 #![no_std]
+
+pub mod account;
+pub mod facts;
+#[cfg(target_arch = "bpf")]
+pub mod kernel;
+pub mod maps;
+pub mod wire;
+
+/// The read-only global through which the agent tells an object its facts. The number is the contract's version.
+pub const FACTS_SYMBOL: &str = "FACTS_V1";
+
+/// The objects, each with the programs of one feature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Object {
+    /// CPU time and run-queue delay per cgroup, at every context switch.
+    Sched,
+    /// One pass over all cgroups, run on demand.
+    Sample,
+    /// Cgroups made, removed and emptied, processes executed and ended.
+    Life,
+    /// Victims of the OOM killer.
+    Oom,
+    /// What the OOM killer chose among: the cgroup whose limit was hit.
+    Oomx,
+    /// Time stalled in direct reclaim.
+    Reclaim,
+    /// Time held back for exceeding `memory.high`.
+    Reclaimx,
+}
+
+impl Object {
+    /// All of them, in the order of loading.
+    pub const ALL: [Self; 7] = [
+        Self::Sample,
+        Self::Sched,
+        Self::Life,
+        Self::Oom,
+        Self::Oomx,
+        Self::Reclaim,
+        Self::Reclaimx,
+    ];
+
+    /// Its file name without `.o`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sched => "sched",
+            Self::Sample => "sample",
+            Self::Life => "life",
+            Self::Oom => "oom",
+            Self::Oomx => "oomx",
+            Self::Reclaim => "reclaim",
+            Self::Reclaimx => "reclaimx",
+        }
+    }
+
+    /// What it needs to know of the kernel.
+    #[must_use]
+    pub const fn facts(self) -> &'static [facts::Need] {
+        match self {
+            Self::Sched => facts::Sched::NEEDS,
+            Self::Sample => facts::Sample::NEEDS,
+            Self::Life => facts::Life::NEEDS,
+            Self::Oom => facts::Oom::NEEDS,
+            Self::Oomx => facts::Oomx::NEEDS,
+            Self::Reclaim | Self::Reclaimx => facts::Reclaim::NEEDS,
+        }
+    }
+}

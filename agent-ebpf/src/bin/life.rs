@@ -1,0 +1,198 @@
+//! Subject: the cgroup that is an argument, or, for programs and ends of processes, the current process.
+//!
+//! Cgroups made, removed, filled and emptied, and processes that execute a program or end, below the agent's root.
+//! A cgroup event wakes the agent; a process event does not (waking a sleeping reader costs thirty times the rest),
+//! it waits for the next wake-up or pass.
+#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+#![cfg_attr(target_arch = "bpf", expect(unsafe_code, reason = "an eBPF program"))]
+
+#[cfg(not(target_arch = "bpf"))]
+fn main() {}
+
+#[cfg(target_arch = "bpf")]
+mod program {
+    use aya_ebpf::EbpfContext;
+    use aya_ebpf::bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
+    use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_probe_read_kernel_str};
+    use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid};
+    use aya_ebpf::macros::{btf_tracepoint, map};
+    use aya_ebpf::maps::{PerCpuArray, RingBuf};
+    use aya_ebpf::programs::BtfTracePointContext;
+    use plimsoll_ebpf::kernel::{field, known, peek};
+    use plimsoll_ebpf::wire::{CgroupChanged, CgroupMade, NAME_BYTES, Process, kind};
+    use plimsoll_ebpf::{fact, facts, maps, object};
+
+    object!(facts::Life);
+
+    #[map]
+    static EVENTS: RingBuf = RingBuf::with_byte_size(maps::LIFE_RING_BYTES, 0);
+    #[map]
+    static DROPPED: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+    /// `SIGNAL_GROUP_EXIT` of the kernel, a macro and so not in BTF: the whole process ends with one code.
+    const GROUP_EXIT: u32 = 4;
+
+    #[btf_tracepoint(function = "cgroup_mkdir")]
+    fn cgroup_mkdir(ctx: BtfTracePointContext) -> i32 {
+        let cgroup = argument(&ctx, 0);
+        if !below_root(cgroup) {
+            return 0;
+        }
+        let Some(mut entry) = EVENTS.reserve::<CgroupMade>(0) else {
+            return dropped();
+        };
+        let record = entry.as_mut_ptr();
+        // SAFETY: the reserved record is written in full; typed loads, the name through a helper that stops at NUL.
+        unsafe {
+            let node: *const u8 = field(cgroup, fact!(cgroup_node));
+            let parent: *const u8 = field(node, fact!(node_parent));
+            let name: u64 = field(node, fact!(node_name));
+            *record = CgroupMade {
+                kind: kind::CGROUP_MADE,
+                level: field(cgroup, fact!(cgroup_level)),
+                cgroup: field(node, fact!(node_id)),
+                parent: if parent.is_null() { 0 } else { field(parent, fact!(node_id)) },
+                at_nsec: bpf_ktime_get_boot_ns(),
+                name: [0; NAME_BYTES],
+            };
+            bpf_probe_read_kernel_str((&raw mut (*record).name).cast(), NAME_BYTES as u32, name as *const _);
+        }
+        entry.submit(u64::from(BPF_RB_FORCE_WAKEUP));
+        0
+    }
+
+    #[btf_tracepoint(function = "cgroup_rmdir")]
+    fn cgroup_rmdir(ctx: BtfTracePointContext) -> i32 {
+        changed(argument(&ctx, 0), kind::CGROUP_REMOVED, 0)
+    }
+
+    #[btf_tracepoint(function = "cgroup_notify_populated")]
+    fn cgroup_notify_populated(ctx: BtfTracePointContext) -> i32 {
+        // SAFETY: argument 2 is the new value, a bool or an int.
+        let populated = unsafe { field::<u64>(ctx.as_ptr().cast(), 16) } & 0xff;
+        changed(argument(&ctx, 0), kind::CGROUP_POPULATED, u32::from(populated != 0))
+    }
+
+    fn changed(cgroup: *const u8, kind: u32, populated: u32) -> i32 {
+        if !below_root(cgroup) {
+            return 0;
+        }
+        let Some(mut entry) = EVENTS.reserve::<CgroupChanged>(0) else {
+            return dropped();
+        };
+        // SAFETY: typed loads.
+        unsafe {
+            let node: *const u8 = field(cgroup, fact!(cgroup_node));
+            entry.write(CgroupChanged {
+                kind,
+                populated,
+                cgroup: field(node, fact!(node_id)),
+                at_nsec: bpf_ktime_get_boot_ns(),
+                memory_peak: memory_peak(cgroup),
+            });
+        }
+        entry.submit(u64::from(BPF_RB_FORCE_WAKEUP));
+        0
+    }
+
+    #[inline(always)]
+    unsafe fn memory_peak(cgroup: *const u8) -> u64 {
+        if !known(fact!(cgroup_subsys)) {
+            return u64::MAX;
+        }
+        let memory: u64 = peek(cgroup as u64, fact!(cgroup_subsys) + 8 * fact!(memory_subsys));
+        if memory == 0 {
+            return u64::MAX;
+        }
+        peek(memory, fact!(memory_peak))
+    }
+
+    #[btf_tracepoint(function = "sched_process_exec")]
+    fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
+        process(argument(&ctx, 0), kind::EXEC, 0)
+    }
+
+    #[btf_tracepoint(function = "sched_process_exit")]
+    fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
+        let task = argument(&ctx, 0);
+        if !known(fact!(signal_live)) {
+            return 0;
+        }
+        // SAFETY: typed loads. The count of live threads is already without this one.
+        let status = unsafe {
+            let signal: *const u8 = field(task, fact!(task_signal));
+            if field::<u32>(signal, fact!(signal_live)) != 0 {
+                return 0;
+            }
+            if field::<u32>(signal, fact!(signal_flags)) & GROUP_EXIT != 0 {
+                field(signal, fact!(signal_exit_code))
+            } else {
+                let leader: *const u8 = field(task, fact!(task_leader));
+                field(leader, fact!(task_exit_code))
+            }
+        };
+        process(task, kind::EXIT, status)
+    }
+
+    fn process(task: *const u8, kind: u32, wait_status: u32) -> i32 {
+        if !known(fact!(task_cgroups)) {
+            return 0;
+        }
+        // SAFETY: typed loads.
+        let (cgroup, id) = unsafe {
+            let set: *const u8 = field(task, fact!(task_cgroups));
+            let cgroup: *const u8 = field(set, fact!(set_cgroup));
+            let node: *const u8 = field(cgroup, fact!(cgroup_node));
+            (cgroup, field(node, fact!(node_id)))
+        };
+        if !below_root(cgroup) {
+            return 0;
+        }
+        let Some(mut entry) = EVENTS.reserve::<Process>(0) else {
+            return dropped();
+        };
+        entry.write(Process {
+            kind,
+            pid: (bpf_get_current_pid_tgid() >> 32) as u32,
+            cgroup: id,
+            // SAFETY: takes no arguments.
+            at_nsec: unsafe { bpf_ktime_get_boot_ns() },
+            wait_status,
+            reserved: 0,
+            comm: bpf_get_current_comm().unwrap_or_default(),
+        });
+        entry.submit(u64::from(BPF_RB_NO_WAKEUP));
+        0
+    }
+
+    /// The `n`th argument of the tracepoint, a pointer to a kernel structure.
+    #[inline(always)]
+    fn argument(ctx: &BtfTracePointContext, n: usize) -> *const u8 {
+        // SAFETY: the context is an array of arguments; the verifier knows their types.
+        unsafe { field(ctx.as_ptr().cast_const().cast(), 8 * n) }
+    }
+
+    /// Whether a cgroup is below the root, or is it. All are when the root's level is not known.
+    #[inline(always)]
+    fn below_root(cgroup: *const u8) -> bool {
+        if !known(fact!(cgroup_ancestors)) {
+            return true;
+        }
+        let level: u32 = peek(cgroup as u64, fact!(cgroup_level));
+        if (level as usize) < fact!(root_level) {
+            return false;
+        }
+        let ancestor: u64 = peek(cgroup as u64, fact!(cgroup_ancestors) + 8 * fact!(root_level));
+        let node: u64 = peek(ancestor, fact!(cgroup_node));
+        let id: u64 = peek(node, fact!(node_id));
+        id == fact!(root_id_low) as u64 | (fact!(root_id_high) as u64) << 32
+    }
+
+    fn dropped() -> i32 {
+        if let Some(count) = DROPPED.get_ptr_mut(0) {
+            // SAFETY: this CPU's own counter.
+            unsafe { *count += 1 };
+        }
+        0
+    }
+}

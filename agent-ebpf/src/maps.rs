@@ -1,0 +1,31 @@
+//! Names and sizes of the maps.
+
+/// `sched`: cgroup id → [`crate::wire::RunTime`], one value a CPU.
+pub const RUN_TIME: &str = "RUN_TIME";
+/// Cgroups that `sched`, `reclaim` and `reclaimx` can account for at once.
+pub const MAX_CGROUPS: u32 = 8192;
+
+/// `sample`: one [`crate::wire::CgroupRecord`] a cgroup, in tree order, parents first; mapped by the agent.
+pub const RECORDS: &str = "RECORDS";
+/// Cgroups that one pass can take in.
+pub const MAX_RECORDS: u32 = 8192;
+/// `sample`: one [`crate::wire::WalkState`], mapped by the agent.
+pub const WALK: &str = "WALK";
+/// `sample`: bytes of kernel memory that the agent asked for at start, [`PEEK_BYTES`] of them.
+pub const PEEK: &str = "PEEK";
+/// Bytes that one peek takes.
+pub const PEEK_BYTES: usize = 256;
+
+/// `life`, `oom`, `oomx`: the ring buffer of the object's events.
+pub const EVENTS: &str = "EVENTS";
+/// Bytes of the ring of `life`.
+pub const LIFE_RING_BYTES: u32 = 1 << 20;
+/// Bytes of the rings of `oom` and `oomx`.
+pub const OOM_RING_BYTES: u32 = 1 << 16;
+/// `life`, `oom`, `oomx`: events that found the ring full, one counter a CPU.
+pub const DROPPED: &str = "DROPPED";
+
+/// `reclaim`, `reclaimx`: cgroup id → [`crate::wire::Stall`], one value a CPU.
+pub const STALLS: &str = "STALLS";
+/// Threads that can be stalled at once and still be timed.
+pub const MAX_STALLED: u32 = 4096;
