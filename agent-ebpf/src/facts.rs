@@ -152,11 +152,6 @@ facts! {
         "memory.stat" => {
             stats: Offset(&["mem_cgroup.vmstats"]),
             stats_state: Offset(&["memcg_vmstats.state"]),
-            stat_anon: Given("memory.stat anon"),
-            stat_file: Given("memory.stat file"),
-            stat_shmem: Given("memory.stat shmem"),
-            stat_slab_reclaimable: Given("memory.stat slab_reclaimable"),
-            stat_slab_unreclaimable: Given("memory.stat slab_unreclaimable"),
         }
     }
 
@@ -181,9 +176,6 @@ facts! {
         }
         "root" => {
             cgroup_ancestors: Offset(&["cgroup.ancestors"]),
-            root_level: Given("root level"),
-            root_id_low: Given("root id, low half"),
-            root_id_high: Given("root id, high half"),
         }
         "memory peak" => {
             cgroup_subsys: CGROUP_SUBSYS,

@@ -16,6 +16,8 @@ pub const PEEK: &str = "PEEK";
 /// Bytes that one peek takes.
 pub const PEEK_BYTES: usize = 256;
 
+/// `life`: one [`crate::wire::Root`].
+pub const ROOT: &str = "ROOT";
 /// `life`, `oom`, `oomx`: the ring buffer of the object's events.
 pub const EVENTS: &str = "EVENTS";
 /// Bytes of the ring of `life`.

@@ -44,6 +44,10 @@ pub struct WalkState {
     pub steps: u32,
     /// The kernel address that a peek copies from.
     pub peek: u64,
+    /// Where the kernel keeps anon, file, shmem, slab_reclaimable and slab_unreclaimable among its statistics.
+    pub stat_index: [u32; 5],
+    /// 1 when `stat_index` is known.
+    pub stat_known: u32,
 }
 
 /// Parts of a [`CgroupRecord`] that the pass filled in.
@@ -91,6 +95,16 @@ pub struct CgroupRecord {
     /// `memory.stat` as of the last flush, subtree: anon, file, shmem, slab_reclaimable, slab_unreclaimable (the
     /// slabs in bytes).
     pub stat: [u64; 5],
+}
+
+/// The cgroup below which `life` watches.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Root {
+    /// Its id; 0 to watch everywhere.
+    pub id: u64,
+    /// Its level.
+    pub level: u64,
 }
 
 /// Bytes of a name in [`CgroupMade`], the ending NUL included. Longer names are cut.
@@ -244,8 +258,9 @@ macro_rules! sizes {
 sizes! {
     RunTime = 16 + 8 * DELAY_BUCKETS,
     OnCpu = 24,
-    WalkState = 40,
+    WalkState = 64,
     CgroupRecord = 16 + 8 * (4 + 4 + 6 + 5 + 5),
+    Root = 16,
     CgroupMade = 32 + NAME_BYTES,
     CgroupChanged = 32,
     Process = 48,

@@ -16,16 +16,18 @@ mod program {
     use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_probe_read_kernel_str};
     use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid};
     use aya_ebpf::macros::{btf_tracepoint, map};
-    use aya_ebpf::maps::{PerCpuArray, RingBuf};
+    use aya_ebpf::maps::{Array, PerCpuArray, RingBuf};
     use aya_ebpf::programs::BtfTracePointContext;
     use plimsoll_ebpf::kernel::{field, known, peek};
-    use plimsoll_ebpf::wire::{CgroupChanged, CgroupMade, NAME_BYTES, Process, kind};
+    use plimsoll_ebpf::wire::{CgroupChanged, CgroupMade, NAME_BYTES, Process, Root, kind};
     use plimsoll_ebpf::{fact, facts, maps, object};
 
     object!(facts::Life);
 
     #[map]
     static EVENTS: RingBuf = RingBuf::with_byte_size(maps::LIFE_RING_BYTES, 0);
+    #[map]
+    static ROOT: Array<Root> = Array::with_max_entries(1, 0);
     #[map]
     static DROPPED: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
@@ -172,20 +174,19 @@ mod program {
         unsafe { field(ctx.as_ptr().cast_const().cast(), 8 * n) }
     }
 
-    /// Whether a cgroup is below the root, or is it. All are when the root's level is not known.
+    /// Whether a cgroup is below the root, or is it. All are when the root is not known.
     #[inline(always)]
     fn below_root(cgroup: *const u8) -> bool {
-        if !known(fact!(cgroup_ancestors)) {
+        let Some(root) = ROOT.get(0).filter(|root| root.id != 0 && known(fact!(cgroup_ancestors))) else {
             return true;
-        }
+        };
         let level: u32 = peek(cgroup as u64, fact!(cgroup_level));
-        if (level as usize) < fact!(root_level) {
+        if u64::from(level) < root.level {
             return false;
         }
-        let ancestor: u64 = peek(cgroup as u64, fact!(cgroup_ancestors) + 8 * fact!(root_level));
+        let ancestor: u64 = peek(cgroup as u64, fact!(cgroup_ancestors) + 8 * root.level as usize);
         let node: u64 = peek(ancestor, fact!(cgroup_node));
-        let id: u64 = peek(node, fact!(node_id));
-        id == fact!(root_id_low) as u64 | (fact!(root_id_high) as u64) << 32
+        peek::<u64>(node, fact!(node_id)) == root.id
     }
 
     fn dropped() -> i32 {

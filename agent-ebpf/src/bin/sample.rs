@@ -179,7 +179,9 @@ mod program {
             record.cpu_nsec = peek(cgroup, fact!(cgroup_cpu));
             record.have |= have::CPU;
         }
-        memory::fill(record, cgroup, &FACTS);
+        if let Some(walk) = WALK.get(0) {
+            memory::fill(record, cgroup, walk, &FACTS);
+        }
         true
     }
 }

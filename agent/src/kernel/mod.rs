@@ -4,6 +4,8 @@
 //! that follows the kernel's rules in unit tests, and by the kernel itself in the VM. Each such pair passes one
 //! contract suite.
 
+mod bpf_sys;
+pub mod btf;
 pub mod cgroup_fs;
 pub mod clock;
 pub mod dir_watch;
@@ -12,6 +14,7 @@ pub mod log;
 pub mod net;
 pub mod node_facts;
 pub mod notify;
+pub mod ebpf;
 pub mod process;
 pub mod readiness;
 pub mod state_dir;

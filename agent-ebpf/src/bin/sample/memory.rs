@@ -7,7 +7,7 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::PerCpuArray;
 use plimsoll_ebpf::facts;
 use plimsoll_ebpf::kernel::{copy, fact, known, peek};
-use plimsoll_ebpf::wire::{CgroupRecord, have};
+use plimsoll_ebpf::wire::{CgroupRecord, WalkState, have};
 
 /// Lists of the classic LRU.
 const LISTS: usize = 5;
@@ -26,7 +26,7 @@ const WORDS: usize = GENERATIONS * TYPES * ZONES;
 static LIST_SIZES: PerCpuArray<[u64; WORDS]> = PerCpuArray::with_max_entries(1, 0);
 
 #[inline(always)]
-pub(crate) fn fill(record: &mut CgroupRecord, cgroup: u64, facts: &facts::Sample) {
+pub(crate) fn fill(record: &mut CgroupRecord, cgroup: u64, walk: &WalkState, facts: &facts::Sample) {
     if !known(fact(&facts.cgroup_subsys)) {
         return;
     }
@@ -57,15 +57,11 @@ pub(crate) fn fill(record: &mut CgroupRecord, cgroup: u64, facts: &facts::Sample
         lists(record, memory, facts);
         record.have |= have::LRU;
     }
-    if known(fact(&facts.stats)) {
+    if known(fact(&facts.stats)) && walk.stat_known == 1 {
         let state = peek::<u64>(memory, fact(&facts.stats)) + fact(&facts.stats_state) as u64;
-        record.stat = [
-            peek(state, 8 * fact(&facts.stat_anon)),
-            peek(state, 8 * fact(&facts.stat_file)),
-            peek(state, 8 * fact(&facts.stat_shmem)),
-            peek(state, 8 * fact(&facts.stat_slab_reclaimable)),
-            peek(state, 8 * fact(&facts.stat_slab_unreclaimable)),
-        ];
+        for (value, index) in record.stat.iter_mut().zip(walk.stat_index) {
+            *value = peek(state, 8 * index as usize);
+        }
         record.have |= have::STAT;
     }
 }

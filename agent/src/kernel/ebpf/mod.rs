@@ -1,0 +1,21 @@
+//! Loading the eBPF objects and reading what they gather.
+//!
+//! **Problem.** Kernels differ in what they let a program see and attach to, and a refusal must cost one feature,
+//! not all. **How.** Each object is loaded on its own with the facts found for it ([`KernelTypes::survey`]); each
+//! result is `Ok` or a [`LoadError`] that says what was refused and why. What an object gathers is read through one
+//! of three types: [`Walker`] runs a pass over all cgroups, [`Totals`] reads counters per cgroup, [`Rings`] hands
+//! over events.
+//!
+//! Values come out as the bytes of [`plimsoll_ebpf::wire`]; `observe::probes` makes sense of them.
+
+mod load;
+mod rings;
+mod survey;
+mod totals;
+mod walker;
+
+pub use load::{Image, LoadError, Loaded, Stopwatch, run_statistics};
+pub use rings::{Ring, Rings};
+pub use survey::{KernelTypes, Survey};
+pub use totals::Totals;
+pub use walker::{Pass, Walker};
