@@ -1,5 +1,8 @@
 //! What the programs share: reading kernel memory, and the frame of an object. Built for the BPF target only.
-#![expect(unsafe_code, reason = "a program reads the kernel's memory; the verifier checks what it may")]
+#![expect(
+    unsafe_code,
+    reason = "a program reads the kernel's memory; the verifier checks what it may"
+)]
 
 use core::ptr;
 
@@ -40,7 +43,11 @@ pub fn peek<T: Copy + Default>(base: u64, offset: usize) -> T {
     let mut value = T::default();
     // SAFETY: the destination is a live value of that size; the helper checks the source.
     unsafe {
-        bpf_probe_read_kernel((&raw mut value).cast(), size_of::<T>() as u32, (base + offset as u64) as *const _);
+        bpf_probe_read_kernel(
+            (&raw mut value).cast(),
+            size_of::<T>() as u32,
+            (base + offset as u64) as *const _,
+        );
     }
     value
 }

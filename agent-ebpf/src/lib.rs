@@ -12,7 +12,11 @@
 //!
 //! A stale object must not be read with new layouts: the global carries the version of the contract in its name
 //! ([`FACTS_SYMBOL`]), and an object of another version does not have it.
-#![cfg_attr(target_arch = "bpf", feature(core_intrinsics), allow(internal_features, reason = "see kernel.rs"))]
+#![cfg_attr(
+    target_arch = "bpf",
+    feature(core_intrinsics),
+    allow(internal_features, reason = "see kernel.rs")
+)]
 #![no_std]
 
 pub mod account;

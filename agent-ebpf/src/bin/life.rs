@@ -53,11 +53,19 @@ mod program {
                 kind: kind::CGROUP_MADE,
                 level: field(cgroup, fact!(cgroup_level)),
                 cgroup: field(node, fact!(node_id)),
-                parent: if parent.is_null() { 0 } else { field(parent, fact!(node_id)) },
+                parent: if parent.is_null() {
+                    0
+                } else {
+                    field(parent, fact!(node_id))
+                },
                 at_nsec: bpf_ktime_get_boot_ns(),
                 name: [0; NAME_BYTES],
             };
-            bpf_probe_read_kernel_str((&raw mut (*record).name).cast(), NAME_BYTES as u32, name as *const _);
+            bpf_probe_read_kernel_str(
+                (&raw mut (*record).name).cast(),
+                NAME_BYTES as u32,
+                name as *const _,
+            );
         }
         entry.submit(u64::from(BPF_RB_FORCE_WAKEUP));
         0
@@ -72,7 +80,11 @@ mod program {
     fn cgroup_notify_populated(ctx: BtfTracePointContext) -> i32 {
         // SAFETY: argument 2 is the new value, a bool or an int.
         let populated = unsafe { field::<u64>(ctx.as_ptr().cast(), 16) } & 0xff;
-        changed(argument(&ctx, 0), kind::CGROUP_POPULATED, u32::from(populated != 0))
+        changed(
+            argument(&ctx, 0),
+            kind::CGROUP_POPULATED,
+            u32::from(populated != 0),
+        )
     }
 
     fn changed(cgroup: *const u8, kind: u32, populated: u32) -> i32 {
@@ -177,7 +189,10 @@ mod program {
     /// Whether a cgroup is below the root, or is it. All are when the root is not known.
     #[inline(always)]
     fn below_root(cgroup: *const u8) -> bool {
-        let Some(root) = ROOT.get(0).filter(|root| root.id != 0 && known(fact!(cgroup_ancestors))) else {
+        let Some(root) = ROOT
+            .get(0)
+            .filter(|root| root.id != 0 && known(fact!(cgroup_ancestors)))
+        else {
             return true;
         };
         let level: u32 = peek(cgroup as u64, fact!(cgroup_level));

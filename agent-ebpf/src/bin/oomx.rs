@@ -54,7 +54,11 @@ mod program {
             };
             entry.write(OomDomain {
                 kind: kind::OOM_DOMAIN,
-                pid: if chosen.is_null() { 0 } else { field(chosen, fact!(task_tgid)) },
+                pid: if chosen.is_null() {
+                    0
+                } else {
+                    field(chosen, fact!(task_tgid))
+                },
                 cgroup,
                 at_nsec: bpf_ktime_get_boot_ns(),
                 memory,

@@ -107,7 +107,14 @@ mod program {
         if root != 0 && id_of(root) == root_id {
             // Each cgroup is come to once and left once.
             // SAFETY: the callback has the helper's signature, and its context outlives the call.
-            unsafe { bpf_loop(2 * maps::MAX_RECORDS + 2, step as *const () as *mut c_void, (&raw mut position).cast(), 0) };
+            unsafe {
+                bpf_loop(
+                    2 * maps::MAX_RECORDS + 2,
+                    step as *const () as *mut c_void,
+                    (&raw mut position).cast(),
+                    0,
+                )
+            };
         }
         // SAFETY: as above.
         unsafe {

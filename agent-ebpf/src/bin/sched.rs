@@ -40,7 +40,8 @@ mod program {
     #[btf_tracepoint(function = "sched_switch")]
     fn sched_switch(ctx: BtfTracePointContext) -> i32 {
         // SAFETY: arguments 1 and 2 of the tracepoint are the two tasks on every kernel since 5.18.
-        let (prev, next): (*const u8, *const u8) = unsafe { (field(ctx.as_ptr().cast(), 8), field(ctx.as_ptr().cast(), 16)) };
+        let (prev, next): (*const u8, *const u8) =
+            unsafe { (field(ctx.as_ptr().cast(), 8), field(ctx.as_ptr().cast(), 16)) };
         let Some(slot) = ON_CPU.get_ptr_mut(0) else {
             return 0;
         };

@@ -25,7 +25,11 @@ const SELF_ONLY: u32 = 1;
 unsafe fn bpf<const N: usize>(command: libc::c_long, words: &mut [u64; N]) -> io::Result<libc::c_long> {
     // SAFETY: the attribute is valid for its size, what it points to by the caller.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, words.as_mut_ptr(), size_of_val(words)) };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
 }
 
 fn pair(low: u32, high: u32) -> u64 {
@@ -51,7 +55,12 @@ fn owned(fd: libc::c_long) -> io::Result<OwnedFd> {
 pub(super) fn link_cgroup(program: BorrowedFd<'_>, directory: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let info = [pair(SELF_ONLY, number(directory)), 0];
     let address = info.as_ptr() as u64;
-    let mut words = [pair(number(program), 0), pair(TRACE_ITER, 0), address, size_of_val(&info) as u64];
+    let mut words = [
+        pair(number(program), 0),
+        pair(TRACE_ITER, 0),
+        address,
+        size_of_val(&info) as u64,
+    ];
     // SAFETY: `info` outlives the call.
     owned(unsafe { bpf(LINK_CREATE, &mut words) }?)
 }
@@ -130,7 +139,14 @@ impl MappedArray {
     pub(super) fn new(map: impl AsFd, bytes: usize) -> io::Result<Self> {
         // SAFETY: a new mapping, at an address of the kernel's choice.
         let start = unsafe {
-            rustix::mm::mmap(std::ptr::null_mut(), bytes, ProtFlags::READ, MapFlags::SHARED, map, 0)
+            rustix::mm::mmap(
+                std::ptr::null_mut(),
+                bytes,
+                ProtFlags::READ,
+                MapFlags::SHARED,
+                map,
+                0,
+            )
         }?;
         let start = NonNull::new(start.cast()).ok_or_else(|| io::Error::other("mapped at address zero"))?;
         Ok(Self { start, bytes })

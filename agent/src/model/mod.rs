@@ -26,6 +26,7 @@ mod shown;
 mod time;
 mod tree;
 mod units;
+mod usage;
 
 pub use cgroup_name::{CgroupDriver, CgroupName, CgroupNameError};
 pub use cgroup_path::{CgroupPath, CgroupPathError};
@@ -46,3 +47,7 @@ pub use shown::Shown;
 pub use time::BootTime;
 pub use tree::{ActualCgroup, ActualTree};
 pub use units::{Bytes, CpuPeriod, CpuQuota, CpuShares, CpuWeight, Limit, MilliCpu, OomScoreAdj};
+pub use usage::{
+    CgroupSample, LruLists, MemoryEvents, MemoryKinds, MemoryLimits, RUN_DELAY_BUCKETS, RunDelay, Source,
+    Sourced, Stalls,
+};

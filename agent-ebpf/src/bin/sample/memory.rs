@@ -31,13 +31,23 @@ pub(crate) fn fill(record: &mut CgroupRecord, cgroup: u64, walk: &WalkState, fac
         return;
     }
     // A pointer a controller; null where it is not enabled.
-    let memory: u64 = peek(cgroup, fact(&facts.cgroup_subsys) + 8 * fact(&facts.memory_subsys));
+    let memory: u64 = peek(
+        cgroup,
+        fact(&facts.cgroup_subsys) + 8 * fact(&facts.memory_subsys),
+    );
     if memory == 0 {
         return;
     }
     record.memory = peek(memory, fact(&facts.memory_usage));
     // SAFETY: four words.
-    unsafe { copy(&raw mut record.limits, size_of_val(&record.limits), memory, fact(&facts.memory_limits)) };
+    unsafe {
+        copy(
+            &raw mut record.limits,
+            size_of_val(&record.limits),
+            memory,
+            fact(&facts.memory_limits),
+        )
+    };
     record.have |= have::MEMORY;
     if known(fact(&facts.memory_peak)) {
         record.peak = peek(memory, fact(&facts.memory_peak));

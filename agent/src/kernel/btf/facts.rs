@@ -65,7 +65,9 @@ fn in_steps(mut numbers: impl Iterator<Item = Option<u32>>, step: u32) -> Option
 
 fn name_of(fact: Fact) -> &'static str {
     match fact {
-        Fact::Offset(names) | Fact::Block(names) | Fact::Sequence(names) => names.first().copied().unwrap_or_default(),
+        Fact::Offset(names) | Fact::Block(names) | Fact::Sequence(names) => {
+            names.first().copied().unwrap_or_default()
+        }
         Fact::Length(name) | Fact::Enumerator(name) | Fact::Given(name) => name,
     }
 }

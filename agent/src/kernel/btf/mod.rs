@@ -134,7 +134,11 @@ impl<'a> Btf<'a> {
         self.records
             .iter()
             .filter(|(_, record)| matches!(record.kind, Kind::Enum | Kind::Enum64))
-            .find_map(|(_, record)| self.records.enumerators(&record).find(|(name, _)| *name == wanted))
+            .find_map(|(_, record)| {
+                self.records
+                    .enumerators(&record)
+                    .find(|(name, _)| *name == wanted)
+            })
             .map(|(_, value)| value)
     }
 
@@ -184,7 +188,11 @@ impl<'a> Btf<'a> {
         for _ in 0..DEPTH {
             id = self.strip_names(id)?;
             match self.records.get(id)? {
-                Record { kind: Kind::Pointer, size_or_type, .. } => id = size_or_type,
+                Record {
+                    kind: Kind::Pointer,
+                    size_or_type,
+                    ..
+                } => id = size_or_type,
                 _ => return Some(id),
             }
         }

@@ -157,7 +157,11 @@ impl<'a> Records<'a> {
     }
 
     pub(super) fn members(&self, record: &Record) -> impl Iterator<Item = Member> {
-        let mask = if record.packed_offsets { 0x00ff_ffff } else { u32::MAX };
+        let mask = if record.packed_offsets {
+            0x00ff_ffff
+        } else {
+            u32::MAX
+        };
         let has_members = matches!(record.kind, Kind::Struct | Kind::Union);
         self.bodies(record, 12, has_members).filter_map(move |at| {
             Some(Member {

@@ -16,7 +16,10 @@ struct Builder {
 
 impl Builder {
     fn new() -> Self {
-        Self { types: Vec::new(), strings: vec![0] }
+        Self {
+            types: Vec::new(),
+            strings: vec![0],
+        }
     }
 
     fn name(&mut self, name: &str) -> u32 {
@@ -37,7 +40,13 @@ impl Builder {
     fn finish(self) -> Vec<u8> {
         let mut blob = vec![0x9f, 0xeb, 1, 0];
         let length = |bytes: &Vec<u8>| u32::try_from(bytes.len()).unwrap();
-        for word in [24, 0, length(&self.types), length(&self.types), length(&self.strings)] {
+        for word in [
+            24,
+            0,
+            length(&self.types),
+            length(&self.types),
+            length(&self.strings),
+        ] {
             blob.extend(u32::to_ne_bytes(word));
         }
         blob.extend(self.types);
@@ -84,18 +93,36 @@ fn a_path_goes_through_unnamed_members() {
     assert_eq!(btf.length("outer.a"), None);
     assert_eq!(btf.enumerator("FOUR"), Some(4));
     assert_eq!(btf.enumerator("FIVE"), None);
-    assert_eq!(btf.tracepoint("x"), Some(vec!["outer".to_owned(), "int".to_owned()]));
+    assert_eq!(
+        btf.tracepoint("x"),
+        Some(vec!["outer".to_owned(), "int".to_owned()])
+    );
     assert_eq!(btf.tracepoint("y"), None);
 }
 
 #[test]
 fn a_group_is_absent_as_a_whole() {
     const NEEDS: &[Need] = &[
-        Need { group: REQUIRED, fact: Fact::Offset(&["outer.gone", "outer.b"]) },
-        Need { group: "half", fact: Fact::Offset(&["outer.a"]) },
-        Need { group: "half", fact: Fact::Given("told") },
-        Need { group: "steps", fact: Fact::Sequence(&["ONE", "TWO"]) },
-        Need { group: "gap", fact: Fact::Sequence(&["TWO", "FOUR"]) },
+        Need {
+            group: REQUIRED,
+            fact: Fact::Offset(&["outer.gone", "outer.b"]),
+        },
+        Need {
+            group: "half",
+            fact: Fact::Offset(&["outer.a"]),
+        },
+        Need {
+            group: "half",
+            fact: Fact::Given("told"),
+        },
+        Need {
+            group: "steps",
+            fact: Fact::Sequence(&["ONE", "TWO"]),
+        },
+        Need {
+            group: "gap",
+            fact: Fact::Sequence(&["TWO", "FOUR"]),
+        },
     ];
     let blob = sample();
     let btf = Btf::parse(&blob).unwrap();

@@ -4,10 +4,11 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use aya::maps::{Map, MapData, MapError};
+use aya::maps::{Array, Map, MapData, MapError};
 use aya::programs::{Program, ProgramError};
 use aya::{Ebpf, EbpfError, EbpfLoader};
-use plimsoll_ebpf::{FACTS_SYMBOL, Object};
+use plimsoll_ebpf::wire::Root;
+use plimsoll_ebpf::{FACTS_SYMBOL, Object, maps};
 
 use super::survey::KernelTypes;
 use crate::kernel::btf::Resolved;
@@ -98,7 +99,10 @@ impl Loaded {
             .btf(Some(&types.aya))
             .override_global(FACTS_SYMBOL, facts.numbers.as_slice(), true)
             .load(bytes)
-            .map_err(|source| LoadError::Object { object, source: Box::new(source) })?;
+            .map_err(|source| LoadError::Object {
+                object,
+                source: Box::new(source),
+            })?;
         Ok(Self { object, ebpf })
     }
 
@@ -141,11 +145,28 @@ impl Loaded {
         Ok(())
     }
 
+    /// Tells `life` below which cgroup to watch.
+    ///
+    /// # Errors
+    /// [`LoadError::Map`].
+    pub fn set_root(&mut self, root: Root) -> Result<(), LoadError> {
+        let object = self.object;
+        let failed = |source| LoadError::Map {
+            object,
+            map: maps::ROOT,
+            source: Box::new(source),
+        };
+        let mut array: Array<_, Root> = Array::try_from(self.take_map(maps::ROOT)?).map_err(failed)?;
+        array.set(0, root, 0).map_err(failed)
+    }
+
     pub(super) fn take_map(&mut self, name: &'static str) -> Result<Map, LoadError> {
         self.ebpf.take_map(name).ok_or_else(|| LoadError::Map {
             object: self.object,
             map: name,
-            source: Box::new(MapError::InvalidName { name: name.to_owned() }),
+            source: Box::new(MapError::InvalidName {
+                name: name.to_owned(),
+            }),
         })
     }
 
@@ -156,7 +177,9 @@ impl Loaded {
             other => Err(LoadError::Map {
                 object: self.object,
                 map: name,
-                source: Box::new(MapError::InvalidMapType { map_type: map_type(&other) }),
+                source: Box::new(MapError::InvalidMapType {
+                    map_type: map_type(&other),
+                }),
             }),
         }
     }
@@ -168,7 +191,10 @@ impl Loaded {
             step: "find",
             source: Box::new(source),
         };
-        let program = self.ebpf.program(name).ok_or_else(|| failed(ProgramError::NotLoaded))?;
+        let program = self
+            .ebpf
+            .program(name)
+            .ok_or_else(|| failed(ProgramError::NotLoaded))?;
         Ok(program.fd().map_err(failed)?.as_fd())
     }
 

@@ -14,8 +14,33 @@ mod survey;
 mod totals;
 mod walker;
 
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use crate::model::Bytes;
+
 pub use load::{Image, LoadError, Loaded, Stopwatch, run_statistics};
 pub use rings::{Ring, Rings};
 pub use survey::{KernelTypes, Survey};
 pub use totals::Totals;
 pub use walker::{Pass, Walker};
+
+/// The size of a page, in which the kernel counts memory.
+#[must_use]
+pub fn page_size() -> Bytes {
+    Bytes(rustix::param::page_size() as u64)
+}
+
+/// Opens a cgroup's directory, to name the cgroup to the kernel.
+///
+/// # Errors
+/// The kernel's.
+pub fn open_directory(path: &Path) -> io::Result<File> {
+    let file = File::open(path)?;
+    if file.metadata()?.is_dir() {
+        Ok(file)
+    } else {
+        Err(io::ErrorKind::NotADirectory.into())
+    }
+}

@@ -23,10 +23,21 @@ impl Ring {
     /// [`LoadError::Map`].
     pub fn new(loaded: &mut Loaded) -> Result<Self, LoadError> {
         let object = loaded.object;
-        let failed = |map| move |source| LoadError::Map { object, map, source: Box::new(source) };
+        let failed = |map| {
+            move |source| LoadError::Map {
+                object,
+                map,
+                source: Box::new(source),
+            }
+        };
         let ring = RingBuf::try_from(loaded.take_map(maps::EVENTS)?).map_err(failed(maps::EVENTS))?;
-        let dropped = PerCpuArray::try_from(loaded.take_map(maps::DROPPED)?).map_err(failed(maps::DROPPED))?;
-        Ok(Self { object, ring, dropped })
+        let dropped =
+            PerCpuArray::try_from(loaded.take_map(maps::DROPPED)?).map_err(failed(maps::DROPPED))?;
+        Ok(Self {
+            object,
+            ring,
+            dropped,
+        })
     }
 }
 
@@ -43,7 +54,10 @@ impl Rings {
     /// The kernel's.
     pub fn new() -> io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        Ok(Self { epoll, rings: Vec::new() })
+        Ok(Self {
+            epoll,
+            rings: Vec::new(),
+        })
     }
 
     /// Adds a ring.
@@ -51,8 +65,10 @@ impl Rings {
     /// # Errors
     /// The kernel's.
     pub fn add(&mut self, ring: Ring) -> io::Result<()> {
-        self.epoll
-            .add(ring.ring.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, self.rings.len() as u64))?;
+        self.epoll.add(
+            ring.ring.as_fd(),
+            EpollEvent::new(EpollFlags::EPOLLIN, self.rings.len() as u64),
+        )?;
         self.rings.push(ring);
         Ok(())
     }

@@ -58,16 +58,17 @@ impl KernelTypes {
     /// # Errors
     /// [`LoadError::NoTypes`] when the description cannot be understood.
     pub fn survey(&self) -> Result<Survey, LoadError> {
-        let btf = Btf::parse(&self.blob).map_err(|e| LoadError::NoTypes { reason: e.to_string() })?;
+        let btf = Btf::parse(&self.blob).map_err(|e| LoadError::NoTypes {
+            reason: e.to_string(),
+        })?;
         let given = Given::from([("NUMA nodes", numa_nodes(Path::new(NODES)))]);
         Ok(Survey {
             facts: Object::ALL
                 .into_iter()
                 .map(|object| (object, btf.resolve(object.facts(), &given)))
                 .collect(),
-            capable: effective_capabilities().is_some_and(|held| {
-                held & SYS_ADMIN != 0 || held & BPF_AND_PERFMON == BPF_AND_PERFMON
-            }),
+            capable: effective_capabilities()
+                .is_some_and(|held| held & SYS_ADMIN != 0 || held & BPF_AND_PERFMON == BPF_AND_PERFMON),
             mark_victim: btf.tracepoint("mark_victim"),
             over_high: ["__mem_cgroup_handle_over_high", "mem_cgroup_handle_over_high"]
                 .into_iter()
@@ -111,7 +112,11 @@ impl KernelTypes {
 /// The highest NUMA node's number plus one; 1 when it is not told.
 fn numa_nodes(list: &Path) -> u32 {
     let text = fs::read_to_string(list).unwrap_or_default();
-    let last = text.trim().rsplit([',', '-']).next().and_then(|n| n.parse::<u32>().ok());
+    let last = text
+        .trim()
+        .rsplit([',', '-'])
+        .next()
+        .and_then(|n| n.parse::<u32>().ok());
     last.map_or(1, |n| n.saturating_add(1))
 }
 

@@ -31,9 +31,14 @@ impl<const WORDS: usize> Totals<WORDS> {
         let object = loaded.object;
         let map = loaded.take_data(name)?;
         let call = |what, source| LoadError::Call { object, what, source };
-        let info = map.info().map_err(|e| call("ask for a map", io::Error::other(e)))?;
+        let info = map
+            .info()
+            .map_err(|e| call("ask for a map", io::Error::other(e)))?;
         if info.key_size() != 8 || info.value_size() as usize != 8 * WORDS {
-            return Err(call("use a map", io::Error::other("it has other sizes than expected")));
+            return Err(call(
+                "use a map",
+                io::Error::other("it has other sizes than expected"),
+            ));
         }
         let cpus = aya::util::nr_cpus().map_err(|(_, e)| call("count the CPUs", e))?;
         Ok(Self {
@@ -59,7 +64,12 @@ impl<const WORDS: usize> Totals<WORDS> {
                 &mut self.values,
                 value_bytes,
             )?;
-            for (key, value) in self.keys.iter().zip(self.values.chunks_exact(value_bytes)).take(copied) {
+            for (key, value) in self
+                .keys
+                .iter()
+                .zip(self.values.chunks_exact(value_bytes))
+                .take(copied)
+            {
                 each(*key, sum(value));
             }
             if last {
@@ -94,7 +104,10 @@ mod tests {
 
     #[test]
     fn words_are_added_up_over_cpus() {
-        let bytes: Vec<u8> = [1_u64, 2, 10, 20, 100, 200].iter().flat_map(|w| w.to_ne_bytes()).collect();
+        let bytes: Vec<u8> = [1_u64, 2, 10, 20, 100, 200]
+            .iter()
+            .flat_map(|w| w.to_ne_bytes())
+            .collect();
         assert_eq!(sum::<2>(&bytes), [111, 222]);
         assert_eq!(sum::<2>(&bytes[..16]), [1, 2]);
         assert_eq!(sum::<2>(&[]), [0, 0]);

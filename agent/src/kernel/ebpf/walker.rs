@@ -2,13 +2,15 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 
 use aya::maps::{Array, MapData};
 use aya::programs::raw_trace_point::RawTracePoint;
 use aya::programs::{Iter, Program, ProgramError, RawTracePointRunOptions, TestRun};
 use plimsoll_ebpf::wire::{CgroupRecord, Root, WalkState};
 use plimsoll_ebpf::{Object, maps};
+use rustix::fs::{Mode, OFlags};
 
 use super::load::{LoadError, Loaded};
 use super::survey::KernelTypes;
@@ -24,6 +26,8 @@ pub struct Walker {
     records: MappedArray,
     state: Array<MapData, WalkState>,
     root: Root,
+    /// Files of the root whose reading makes the kernel add up what its CPUs have counted since.
+    flush: Vec<File>,
     /// Keeps the root's structure in the kernel's memory, so that its address stays good.
     _link: OwnedFd,
 }
@@ -42,19 +46,21 @@ impl Walker {
     ///
     /// # Errors
     /// [`LoadError`] with what was refused.
-    pub fn new(
-        mut loaded: Loaded,
-        types: &KernelTypes,
-        directory: BorrowedFd<'_>,
-    ) -> Result<Self, LoadError> {
-        let call = |what| move |source| LoadError::Call { object: OBJECT, what, source };
+    pub fn new(mut loaded: Loaded, types: &KernelTypes, directory: File) -> Result<Self, LoadError> {
+        let call = |what| {
+            move |source| LoadError::Call {
+                object: OBJECT,
+                what,
+                source,
+            }
+        };
         for name in ["walk", "read_kernel"] {
             raw_tracepoint(&mut loaded, name)?.load().map_err(refused(name))?;
         }
         iterator(&mut loaded)?
             .load("cgroup", &types.aya)
             .map_err(refused("find"))?;
-        let link = bpf_sys::link_cgroup(loaded.program_fd("find")?, directory)
+        let link = bpf_sys::link_cgroup(loaded.program_fd("find")?, directory.as_fd())
             .map_err(call("link the iterator"))?;
         bpf_sys::run_iterator(link.as_fd()).map_err(call("run the iterator"))?;
         let records = loaded.take_data(maps::RECORDS)?;
@@ -66,10 +72,15 @@ impl Walker {
             loaded,
             records,
             state,
-            root: Root { id: found.root_id, level: found.root_level.into() },
+            root: Root {
+                id: found.root_id,
+                level: found.root_level.into(),
+            },
+            flush: Vec::new(),
             _link: link,
         };
         walker.find_statistics(types)?;
+        walker.open_flush(&directory);
         Ok(walker)
     }
 
@@ -96,6 +107,11 @@ impl Walker {
     /// # Errors
     /// [`LoadError::Program`] when the kernel does not run it, [`LoadError::Map`] when its state cannot be read.
     pub fn pass(&mut self) -> Result<Pass<'_>, LoadError> {
+        for file in &self.flush {
+            // One byte is enough: the kernel makes the whole text first. A root without the controller any more has
+            // nothing to add up.
+            _ = file.read_at(&mut [0], 0);
+        }
         run(&mut self.loaded, "walk")?;
         let state = self.state.get(&0, 0).map_err(map_failed(maps::WALK))?;
         let bytes = state.count as usize * size_of::<CgroupRecord>();
@@ -103,6 +119,22 @@ impl Walker {
             records: self.records.bytes().get(..bytes).unwrap_or_default(),
             truncated: state.truncated != 0,
         })
+    }
+
+    /// Opens the files that make the kernel add up: `cpu.stat` for CPU time, and the cheapest of those that do it for
+    /// the memory statistics, which newer kernels keep apart.
+    fn open_flush(&mut self, directory: &File) {
+        let open = |name| {
+            let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+            rustix::fs::openat(directory, name, flags, Mode::empty())
+                .map(File::from)
+                .ok()
+        };
+        self.flush.extend(open("cpu.stat"));
+        if self.has_statistics() {
+            self.flush
+                .extend(open("memory.zswap.current").or_else(|| open("memory.stat")));
+        }
     }
 
     /// Tells the program where the kernel keeps the statistics that `memory.stat` shows, if that can be known.
@@ -139,7 +171,10 @@ fn run(loaded: &mut Loaded, name: &'static str) -> Result<(), LoadError> {
     Ok(())
 }
 
-fn raw_tracepoint<'a>(loaded: &'a mut Loaded, name: &'static str) -> Result<&'a mut RawTracePoint, LoadError> {
+fn raw_tracepoint<'a>(
+    loaded: &'a mut Loaded,
+    name: &'static str,
+) -> Result<&'a mut RawTracePoint, LoadError> {
     match loaded.ebpf.program_mut(name) {
         Some(Program::RawTracePoint(program)) => Ok(program),
         _ => Err(refused(name)(ProgramError::UnexpectedProgramType)),
@@ -163,7 +198,11 @@ fn refused(program: &'static str) -> impl Fn(ProgramError) -> LoadError {
 }
 
 fn map_failed(map: &'static str) -> impl Fn(aya::maps::MapError) -> LoadError {
-    move |source| LoadError::Map { object: OBJECT, map, source: Box::new(source) }
+    move |source| LoadError::Map {
+        object: OBJECT,
+        map,
+        source: Box::new(source),
+    }
 }
 
 /// The address of a kernel variable; none when the kernel hides or has not got it.

@@ -1,0 +1,161 @@
+//! Starting the probes: survey, plan, and each object on its own.
+
+use std::path::Path;
+
+use plimsoll_ebpf::wire::Root;
+use plimsoll_ebpf::{Object, maps};
+
+use super::support::{Plan, ProbePlan, plan};
+use super::{ProbeState, ProbeStatus, Probes};
+use crate::kernel::ebpf::{
+    Image, KernelTypes, LoadError, Loaded, Ring, Rings, Survey, Totals, Walker, open_directory, page_size,
+};
+
+/// What all objects are loaded with.
+struct Context<'a> {
+    images: &'a [Image<'a>],
+    types: &'a KernelTypes,
+    survey: &'a Survey,
+    directory: &'a Path,
+    /// The root, once `sample` has found it.
+    root: Root,
+}
+
+impl Probes {
+    /// Loads and attaches what this kernel offers, to watch the cgroup of `directory` and all below it.
+    ///
+    /// Never fails as a whole: [`Probes::status`] tells what became of each object.
+    #[must_use]
+    pub fn start(directory: &Path, images: &[Image<'_>]) -> Self {
+        let mut probes = Self {
+            page: page_size(),
+            ..Self::default()
+        };
+        let types = match KernelTypes::read() {
+            Ok(types) => types,
+            Err(error) => return probes.none(&error),
+        };
+        match types.survey() {
+            Ok(survey) => {
+                let plan = plan(&survey);
+                let root = Root::default();
+                probes.load(
+                    Context {
+                        images,
+                        types: &types,
+                        survey: &survey,
+                        directory,
+                        root,
+                    },
+                    &plan,
+                );
+                probes
+            }
+            Err(error) => probes.none(&error),
+        }
+    }
+
+    /// Nothing can be loaded.
+    fn none(mut self, error: &LoadError) -> Self {
+        self.status = Object::ALL
+            .map(|object| ProbeStatus {
+                name: object.name(),
+                state: ProbeState::Unsupported(error.to_string()),
+            })
+            .into();
+        self
+    }
+
+    fn load(&mut self, mut context: Context<'_>, plan: &ProbePlan) {
+        for object in Object::ALL {
+            let built = context
+                .images
+                .iter()
+                .any(|(name, bytes)| *name == object.name() && !bytes.is_empty());
+            let state = match plan.get(&object) {
+                _ if !built => ProbeState::NotBuilt,
+                Some(Plan::Attach { targets, without }) => {
+                    let target = |program: &str| targets.get(program).map(|name| (*name).to_owned());
+                    match self.load_one(object, &mut context, target) {
+                        Ok(()) => ProbeState::Attached {
+                            without: without.clone(),
+                        },
+                        Err(LoadError::NotBuilt { .. }) => ProbeState::NotBuilt,
+                        Err(error) => ProbeState::Failed(error.to_string()),
+                    }
+                }
+                Some(Plan::Skip(reason)) => ProbeState::Unsupported(reason.clone()),
+                None => ProbeState::Unsupported("not planned".to_owned()),
+            };
+            self.status.push(ProbeStatus {
+                name: object.name(),
+                state,
+            });
+        }
+    }
+
+    fn load_one(
+        &mut self,
+        object: Object,
+        context: &mut Context<'_>,
+        target: impl Fn(&str) -> Option<String>,
+    ) -> Result<(), LoadError> {
+        let facts = context
+            .survey
+            .facts
+            .get(&object)
+            .ok_or(LoadError::NotBuilt { object })?;
+        let mut loaded = Loaded::open(object, context.images, facts, context.types)?;
+        match object {
+            Object::Sample => {
+                let directory = open_directory(context.directory).map_err(|source| LoadError::Call {
+                    object,
+                    what: "open the root cgroup",
+                    source,
+                })?;
+                let walker = Walker::new(loaded, context.types, directory)?;
+                context.root = walker.root();
+                self.walker = Some(walker);
+                return Ok(());
+            }
+            Object::Sched => {
+                let totals = Totals::new(&mut loaded, maps::RUN_TIME)?;
+                loaded.attach(context.types, target)?;
+                self.run_time = Some(totals);
+            }
+            Object::Reclaim | Object::Reclaimx => {
+                let totals = Totals::new(&mut loaded, maps::STALLS)?;
+                loaded.attach(context.types, target)?;
+                if object == Object::Reclaim {
+                    self.reclaim = Some(totals);
+                } else {
+                    self.over_high = Some(totals);
+                }
+            }
+            Object::Life | Object::Oom | Object::Oomx => {
+                if object == Object::Life {
+                    loaded.set_root(context.root)?;
+                }
+                let ring = Ring::new(&mut loaded)?;
+                loaded.attach(context.types, target)?;
+                self.watch(ring).map_err(|source| LoadError::Call {
+                    object,
+                    what: "watch the ring",
+                    source,
+                })?;
+            }
+        }
+        self.attached.push(loaded);
+        Ok(())
+    }
+
+    fn watch(&mut self, ring: Ring) -> std::io::Result<()> {
+        let mut rings = match self.rings.take() {
+            Some(rings) => rings,
+            None => Rings::new()?,
+        };
+        let added = rings.add(ring);
+        self.rings = Some(rings);
+        added
+    }
+}
