@@ -5,6 +5,4 @@ pub mod cgroup_tree;
 pub mod node;
 pub mod parse;
 pub mod pods;
-//! What the machine tells: IO in, facts out, no choices.
-
 pub mod probes;

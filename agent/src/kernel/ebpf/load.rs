@@ -156,10 +156,15 @@ impl Loaded {
             map: maps::ROOT,
             source: Box::new(source),
         };
-        let mut array: Array<_, Root> = Array::try_from(self.take_map(maps::ROOT)?).map_err(failed)?;
+        let map = self
+            .ebpf
+            .map_mut(maps::ROOT)
+            .ok_or_else(|| failed(MapError::InvalidName { name: maps::ROOT.to_owned() }))?;
+        let mut array: Array<_, Root> = Array::try_from(map).map_err(failed)?;
         array.set(0, root, 0).map_err(failed)
     }
 
+    /// Takes a map out of the object. A program that uses it must have been loaded before the map is dropped.
     pub(super) fn take_map(&mut self, name: &'static str) -> Result<Map, LoadError> {
         self.ebpf.take_map(name).ok_or_else(|| LoadError::Map {
             object: self.object,

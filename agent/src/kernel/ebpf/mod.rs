@@ -8,6 +8,7 @@
 //!
 //! Values come out as the bytes of [`plimsoll_ebpf::wire`]; `observe::probes` makes sense of them.
 
+mod embedded;
 mod load;
 mod rings;
 mod survey;
@@ -20,6 +21,7 @@ use std::path::Path;
 
 use crate::model::Bytes;
 
+pub use embedded::OBJECTS;
 pub use load::{Image, LoadError, Loaded, Stopwatch, run_statistics};
 pub use rings::{Ring, Rings};
 pub use survey::{KernelTypes, Survey};

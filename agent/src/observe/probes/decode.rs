@@ -8,7 +8,7 @@ use plimsoll_ebpf::wire::{self, CgroupRecord, kind};
 
 use super::event::{CgroupTotals, ProbeEvent};
 use super::{RUN_TIME_WORDS, STALL_WORDS};
-use crate::model::{Bytes, CgroupId, ExitStatus, Limit, RunDelay, Stalls};
+use crate::model::{BootTime, Bytes, CgroupId, ExitStatus, Limit, RunDelay, Stalls};
 
 /// Reads a record's fields one after the other, in native byte order; zero past the end.
 struct Fields<'a>(&'a [u8]);
@@ -32,8 +32,8 @@ impl<'a> Fields<'a> {
         std::array::from_fn(|_| self.word())
     }
 
-    fn time(&mut self) -> Duration {
-        Duration::from_nanos(self.word())
+    fn time(&mut self) -> BootTime {
+        BootTime(Duration::from_nanos(self.word()))
     }
 
     fn cgroup(&mut self) -> CgroupId {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::{Bytes, CgroupId, ExitStatus, Limit, RunDelay};
+use crate::model::{BootTime, Bytes, CgroupId, ExitStatus, Limit, RunDelay};
 
 /// The last figures of a cgroup that was removed. What could not be had is `None`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -15,13 +15,13 @@ pub struct CgroupTotals {
     pub memory_peak: Option<Bytes>,
 }
 
-/// Something happened below the root. Times are since boot.
+/// Something happened below the root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProbeEvent {
     /// A cgroup was made.
     CgroupMade {
         /// When.
-        at: Duration,
+        at: BootTime,
         /// The cgroup.
         id: CgroupId,
         /// Its parent.
@@ -34,7 +34,7 @@ pub enum ProbeEvent {
     /// A cgroup was removed.
     CgroupRemoved {
         /// When.
-        at: Duration,
+        at: BootTime,
         /// The cgroup.
         id: CgroupId,
         /// Its last figures.
@@ -43,7 +43,7 @@ pub enum ProbeEvent {
     /// A cgroup's subtree got its first process, or lost its last.
     Populated {
         /// When.
-        at: Duration,
+        at: BootTime,
         /// The cgroup.
         id: CgroupId,
         /// Whether it has processes now.
@@ -52,7 +52,7 @@ pub enum ProbeEvent {
     /// A process executed a program.
     Exec {
         /// When.
-        at: Duration,
+        at: BootTime,
         /// The process.
         pid: u32,
         /// Its cgroup.
@@ -63,7 +63,7 @@ pub enum ProbeEvent {
     /// A process ended, with its last thread.
     Exit {
         /// When.
-        at: Duration,
+        at: BootTime,
         /// The process.
         pid: u32,
         /// Its cgroup.
@@ -76,7 +76,7 @@ pub enum ProbeEvent {
     /// The kernel's OOM killer took a process.
     OomVictim {
         /// When.
-        at: Duration,
+        at: BootTime,
         /// The process.
         pid: u32,
         /// Its name, with anything unprintable replaced.
@@ -100,7 +100,7 @@ pub enum ProbeEvent {
     /// The kernel's OOM killer chose among the processes of a cgroup's subtree; comes before its victims.
     OomDomain {
         /// When.
-        at: Duration,
+        at: BootTime,
         /// The chosen process.
         pid: u32,
         /// The cgroup whose limit was hit, what it used, and the limit; none when the machine is out of memory.

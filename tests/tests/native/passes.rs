@@ -1,0 +1,110 @@
+//! The pass over all cgroups.
+
+use std::fs;
+
+use plimsoll::model::{CgroupId, Source};
+
+use super::support::{TestCgroup, cpu_usage, id_of, run_in, start};
+
+const WHY: &str = "needs root and the eBPF objects: cargo xtask test";
+
+#[test]
+#[ignore = "needs root and the eBPF objects: cargo xtask test"]
+fn a_pass_sees_the_whole_subtree_and_nothing_else() {
+    let root = TestCgroup::new();
+    let outside = TestCgroup::new();
+    let mut expected = vec![(id_of(&root.0), None)];
+    for a in 0..5 {
+        let parent = root.child(&format!("a{a}"));
+        expected.push((id_of(&parent), Some(id_of(&root.0))));
+        for b in 0..4 {
+            let child = root.child(&format!("a{a}/b{b}/c"));
+            let middle = child.parent().unwrap();
+            expected.push((id_of(middle), Some(id_of(&parent))));
+            expected.push((id_of(&child), Some(id_of(middle))));
+        }
+    }
+    let mut probes = start(&root.0, &["sample"]);
+    let mut found: Vec<_> = probes.snapshot().samples().iter().map(|s| (s.id, s.parent)).collect();
+    found.sort();
+    expected.sort();
+    assert_eq!(found, expected, "{WHY}");
+    assert!(probes.snapshot().get(id_of(&outside.0)).is_none());
+
+    fs::remove_dir(root.0.join("a0/b0/c")).unwrap();
+    let made = root.child("late");
+    assert_eq!(probes.snapshot().samples().len(), expected.len());
+    assert!(probes.snapshot().get(id_of(&made)).is_some());
+}
+
+#[test]
+#[ignore = "needs root and the eBPF objects: cargo xtask test"]
+fn more_cgroups_than_records_are_reported() {
+    let root = TestCgroup::new();
+    let limit = plimsoll_ebpf::maps::MAX_RECORDS;
+    let mut probes = start(&root.0, &["sample"]);
+    for n in 0..limit {
+        root.child(&format!("{n}"));
+    }
+    let snapshot = probes.snapshot();
+    assert!(snapshot.truncated());
+    assert_eq!(snapshot.samples().len(), limit as usize);
+    fs::remove_dir(root.0.join("0")).unwrap();
+    assert!(!probes.snapshot().truncated());
+}
+
+/// CPU time grows; what the pass says must lie between two readings of the file.
+#[test]
+#[ignore = "needs root and the eBPF objects: cargo xtask test"]
+fn cpu_time_is_that_of_the_file_in_the_whole_subtree() {
+    let root = TestCgroup::new();
+    let leaves: Vec<_> = (0..6).map(|n| root.child(&format!("pod{n}/c"))).collect();
+    let mut probes = start(&root.0, &["sample"]);
+    let mut busy: Vec<_> = leaves
+        .iter()
+        .take(3)
+        .map(|leaf| run_in(leaf, "while :; do :; done"))
+        .collect();
+    let mut paths: Vec<_> = leaves.iter().map(|leaf| leaf.parent().unwrap().to_owned()).collect();
+    paths.extend(leaves.clone());
+    paths.push(root.0.clone());
+    let mut compared = 0;
+    let mut grown = 0;
+    for _ in 0..50 {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        let before: Vec<_> = paths.iter().map(|path| cpu_usage(path)).collect();
+        let snapshot = probes.snapshot().clone();
+        let after: Vec<_> = paths.iter().map(|path| cpu_usage(path)).collect();
+        for ((path, before), after) in paths.iter().zip(before).zip(after) {
+            let cpu = snapshot.get(id_of(path)).unwrap().cpu.unwrap();
+            assert_eq!(cpu.source, Source::Bpf);
+            // The file rounds down to microseconds.
+            let cpu_usec = cpu.value.as_micros();
+            assert!(
+                before.as_micros() <= cpu_usec && cpu_usec <= after.as_micros(),
+                "{}: {before:?} {cpu:?} {after:?}",
+                path.display()
+            );
+            compared += 1;
+            grown += u32::from(cpu_usec > 0);
+        }
+    }
+    for child in &mut busy {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    assert!(compared == 50 * paths.len() && grown > 50, "{compared} compared, {grown} above zero");
+}
+
+#[test]
+#[ignore = "needs root and the eBPF objects: cargo xtask test"]
+fn a_root_that_was_removed_gives_no_figures_of_another() {
+    let parent = TestCgroup::new();
+    let root = parent.child("root");
+    let mut probes = start(&root, &["sample"]);
+    assert_eq!(probes.snapshot().samples().len(), 1);
+    fs::remove_dir(&root).unwrap();
+    let again = parent.child("root");
+    assert_ne!(id_of(&again), CgroupId(0));
+    assert!(probes.snapshot().samples().is_empty());
+}

@@ -1,0 +1,110 @@
+//! Test cgroups, and the probes started on them.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use plimsoll::kernel::ebpf::OBJECTS;
+use plimsoll::model::CgroupId;
+use plimsoll::observe::probes::{ProbeState, Probes};
+
+static MADE: AtomicU32 = AtomicU32::new(0);
+
+/// Where the cgroup v2 hierarchy is mounted.
+pub(crate) fn mount() -> PathBuf {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    let mount = mounts
+        .lines()
+        .map(|line| line.split(' ').collect::<Vec<_>>())
+        .find(|fields| fields.get(2) == Some(&"cgroup2"))
+        .expect("cgroup v2 is mounted");
+    PathBuf::from(mount[1])
+}
+
+/// A cgroup that is removed, with all below it, at the end of the test.
+pub(crate) struct TestCgroup(pub(crate) PathBuf);
+
+impl TestCgroup {
+    pub(crate) fn new() -> Self {
+        let n = MADE.fetch_add(1, Ordering::Relaxed);
+        let path = mount().join(format!("plimsoll-native-{}-{n}", std::process::id()));
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    pub(crate) fn child(&self, name: &str) -> PathBuf {
+        let path = self.0.join(name);
+        fs::create_dir_all(&path).unwrap();
+        path
+    }
+}
+
+impl Drop for TestCgroup {
+    fn drop(&mut self) {
+        // A test that fails leaves processes behind; they go with their cgroup.
+        let _killed = fs::write(self.0.join("cgroup.kill"), "1");
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while remove(&self.0).is_err() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+fn remove(path: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            remove(&entry.path())?;
+        }
+    }
+    fs::remove_dir(path)
+}
+
+pub(crate) fn id_of(path: &Path) -> CgroupId {
+    use std::os::unix::fs::MetadataExt;
+    CgroupId(fs::metadata(path).unwrap().ino())
+}
+
+/// Starts the probes on a cgroup; the named ones must be at work.
+pub(crate) fn start(root: &Path, needed: &[&str]) -> Probes {
+    assert!(!OBJECTS.is_empty(), "build the objects first: cargo xtask build-ebpf");
+    let probes = Probes::start(root, OBJECTS);
+    for name in needed {
+        let status = probes.status().iter().find(|status| status.name == *name).unwrap();
+        assert!(
+            matches!(status.state, ProbeState::Attached { .. }),
+            "{name}: {:?}",
+            status.state
+        );
+    }
+    probes
+}
+
+/// A process that runs `script` inside a cgroup from its first instruction of it on.
+pub(crate) fn run_in(cgroup: &Path, script: &str) -> Child {
+    let script = format!("echo $$ > {}/cgroup.procs && {script}", cgroup.display());
+    Command::new("sh").args(["-c", &script]).spawn().unwrap()
+}
+
+/// `usage_usec` of `cpu.stat`.
+pub(crate) fn cpu_usage(cgroup: &Path) -> Duration {
+    let text = fs::read_to_string(cgroup.join("cpu.stat")).unwrap();
+    let usec = text
+        .lines()
+        .find_map(|line| line.strip_prefix("usage_usec "))
+        .expect("cpu.stat has usage_usec");
+    Duration::from_micros(usec.parse().unwrap())
+}
+
+/// Waits for a condition, which must come.
+pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !holds() {
+        assert!(Instant::now() < deadline, "timed out: {what}");
+        std::io::stdout().flush().unwrap();
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
