@@ -4,6 +4,9 @@
 //! run here says why and gives no figure.
 
 mod agent;
+mod echo;
+mod snapshot;
+mod switch;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -68,7 +71,11 @@ pub type Figures = Result<Vec<Figure>, Box<dyn std::error::Error>>;
 type Group = (&'static str, fn(&Bench) -> Figures);
 
 /// The benchmarks by group.
-const GROUPS: [Group; 1] = [("agent", agent::figures)];
+const GROUPS: [Group; 3] = [
+    ("agent", agent::figures),
+    ("snapshot", snapshot::figures),
+    ("switch", switch::figures),
+];
 
 /// The value at `percent` of `samples` (nearest rank); 0 without samples.
 #[must_use]
@@ -83,6 +90,9 @@ pub fn percentile(samples: &mut [f64], percent: usize) -> f64 {
 /// Runs the groups named by the arguments, or all of them, and prints a table.
 #[must_use]
 pub fn main() -> ExitCode {
+    if env::args().nth(1).as_deref() == Some(echo::ARGUMENT) {
+        return echo::serve();
+    }
     let mut bench = Bench {
         mount: "/sys/fs/cgroup".into(),
         program: env::current_exe()

@@ -26,7 +26,10 @@ fn a_cgroups_life_is_told_in_order_with_its_parent() {
     let mut probes = start(&root.0, &["sample", "life"]);
     probes.drain_events();
     let pod = root.child("pod-1");
-    assert!(readable(&probes, Duration::from_secs(10)), "making a cgroup wakes");
+    assert!(
+        readable(&probes, Duration::from_secs(10)),
+        "making a cgroup wakes"
+    );
     let leaf = root.child("pod-1/leaf");
     outside.child("not-ours");
     assert!(run_in(&leaf, "true").wait().unwrap().success());
@@ -34,7 +37,9 @@ fn a_cgroups_life_is_told_in_order_with_its_parent() {
     let mut events = Vec::new();
     wait_until("the cgroup is told to be empty", || {
         events.extend(probes.drain_events());
-        events.iter().any(|event| matches!(event, ProbeEvent::Populated { id, populated: false, .. } if *id == leaf_id))
+        events.iter().any(
+            |event| matches!(event, ProbeEvent::Populated { id, populated: false, .. } if *id == leaf_id),
+        )
     });
     fs::remove_dir(&leaf).unwrap();
     fs::remove_dir(&pod).unwrap();
@@ -91,7 +96,9 @@ fn every_process_is_told_with_its_exit_status() {
     let exits: Vec<_> = events
         .iter()
         .filter_map(|event| match event {
-            ProbeEvent::Exit { pid, cgroup, status, .. } => {
+            ProbeEvent::Exit {
+                pid, cgroup, status, ..
+            } => {
                 assert_eq!(*cgroup, id_of(&leaf));
                 Some((*pid, *status))
             }
@@ -106,7 +113,10 @@ fn every_process_is_told_with_its_exit_status() {
     let executed = events.iter().any(|event| {
         matches!(event, ProbeEvent::Exec { pid, comm, .. } if *pid == children[1].0.id() && comm == "true")
     });
-    assert!(executed, "the program that replaced the shell was told: {events:?}");
+    assert!(
+        executed,
+        "the program that replaced the shell was told: {events:?}"
+    );
 }
 
 /// Threads end without telling; the process tells once, when the last one ends.

@@ -25,7 +25,12 @@ fn a_pass_sees_the_whole_subtree_and_nothing_else() {
         }
     }
     let mut probes = start(&root.0, &["sample"]);
-    let mut found: Vec<_> = probes.snapshot().samples().iter().map(|s| (s.id, s.parent)).collect();
+    let mut found: Vec<_> = probes
+        .snapshot()
+        .samples()
+        .iter()
+        .map(|s| (s.id, s.parent))
+        .collect();
     found.sort();
     expected.sort();
     assert_eq!(found, expected, "{WHY}");
@@ -65,7 +70,10 @@ fn cpu_time_is_that_of_the_file_in_the_whole_subtree() {
         .take(3)
         .map(|leaf| run_in(leaf, "while :; do :; done"))
         .collect();
-    let mut paths: Vec<_> = leaves.iter().map(|leaf| leaf.parent().unwrap().to_owned()).collect();
+    let mut paths: Vec<_> = leaves
+        .iter()
+        .map(|leaf| leaf.parent().unwrap().to_owned())
+        .collect();
     paths.extend(leaves.clone());
     paths.push(root.0.clone());
     let mut compared = 0;
@@ -93,7 +101,10 @@ fn cpu_time_is_that_of_the_file_in_the_whole_subtree() {
         child.kill().unwrap();
         child.wait().unwrap();
     }
-    assert!(compared == 50 * paths.len() && grown > 50, "{compared} compared, {grown} above zero");
+    assert!(
+        compared == 50 * paths.len() && grown > 50,
+        "{compared} compared, {grown} above zero"
+    );
 }
 
 #[test]

@@ -9,7 +9,9 @@ use super::support::{TestCgroup, cpu_usage, id_of, run_in, start};
 /// Run time and run-queue delay of a process, by the kernel's own books.
 fn schedstat(pid: u32) -> (Duration, Duration) {
     let text = fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap();
-    let mut numbers = text.split_whitespace().map(|n| Duration::from_nanos(n.parse().unwrap()));
+    let mut numbers = text
+        .split_whitespace()
+        .map(|n| Duration::from_nanos(n.parse().unwrap()));
     (numbers.next().unwrap(), numbers.next().unwrap())
 }
 
@@ -28,7 +30,13 @@ fn waits_of_preempted_tasks_are_counted() {
     std::thread::sleep(Duration::from_millis(1500));
     for child in &children {
         let pid = child.id().to_string();
-        assert!(Command::new("kill").args(["-STOP", &pid]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args(["-STOP", &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
     }
     std::thread::sleep(Duration::from_millis(100));
     let truth: Vec<_> = children.iter().map(|child| schedstat(child.id())).collect();
@@ -40,10 +48,19 @@ fn waits_of_preempted_tasks_are_counted() {
     for (leaf, (ran, waited)) in leaves.iter().zip(&truth) {
         let sample = snapshot.get(id_of(leaf)).unwrap();
         let (on_cpu, delay) = (sample.on_cpu.unwrap().value, sample.run_delay.unwrap().value);
-        let near = |ours: Duration, theirs: Duration| ours.abs_diff(theirs) < theirs / 10 + Duration::from_millis(30);
+        let near = |ours: Duration, theirs: Duration| {
+            ours.abs_diff(theirs) < theirs / 10 + Duration::from_millis(30)
+        };
         assert!(near(on_cpu, *ran), "ran {on_cpu:?}, in truth {ran:?}");
-        assert!(near(delay.total, *waited), "waited {:?}, in truth {waited:?}", delay.total);
-        assert!(*waited > Duration::from_millis(200), "the processes did not compete: {waited:?}");
+        assert!(
+            near(delay.total, *waited),
+            "waited {:?}, in truth {waited:?}",
+            delay.total
+        );
+        assert!(
+            *waited > Duration::from_millis(200),
+            "the processes did not compete: {waited:?}"
+        );
         assert!(delay.count() > 0);
         let long: u64 = delay.histogram[8..].iter().sum();
         assert!(long > 0, "no wait above 1 ms in {:?}", delay.histogram);
@@ -68,7 +85,10 @@ fn time_on_the_cpu_is_that_of_cpu_stat_once_all_has_ended() {
     }
     let file = cpu_usage(&leaf);
     let ours = probes.snapshot().get(id_of(&leaf)).unwrap().on_cpu.unwrap().value;
-    assert!(file > Duration::from_millis(50), "the work was too short: {file:?}");
+    assert!(
+        file > Duration::from_millis(50),
+        "the work was too short: {file:?}"
+    );
     assert!(
         ours.abs_diff(file) < file / 20 + Duration::from_millis(5),
         "{ours:?} by switches, {file:?} in cpu.stat"
@@ -84,7 +104,12 @@ fn a_short_life_is_not_lost() {
     let mut probes = start(&root.0, &["sched", "life"]);
     let leaf = root.child("leaf");
     let id = id_of(&leaf);
-    assert!(run_in(&leaf, "i=0; while [ $i -lt 50000 ]; do i=$((i+1)); done").wait().unwrap().success());
+    assert!(
+        run_in(&leaf, "i=0; while [ $i -lt 50000 ]; do i=$((i+1)); done")
+            .wait()
+            .unwrap()
+            .success()
+    );
     let file = cpu_usage(&leaf);
     fs::remove_dir(&leaf).unwrap();
     let events = probes.drain_events();
@@ -97,6 +122,9 @@ fn a_short_life_is_not_lost() {
         .expect("the removal was seen");
     let ours = totals.on_cpu.expect("its CPU time is known");
     assert!(file > Duration::from_millis(10));
-    assert!(ours.abs_diff(file) < file / 20 + Duration::from_millis(5), "{ours:?}, file {file:?}");
+    assert!(
+        ours.abs_diff(file) < file / 20 + Duration::from_millis(5),
+        "{ours:?}, file {file:?}"
+    );
     assert!(totals.run_delay.unwrap().count() > 0);
 }

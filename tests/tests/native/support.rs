@@ -70,10 +70,17 @@ pub(crate) fn id_of(path: &Path) -> CgroupId {
 
 /// Starts the probes on a cgroup; the named ones must be at work.
 pub(crate) fn start(root: &Path, needed: &[&str]) -> Probes {
-    assert!(!OBJECTS.is_empty(), "build the objects first: cargo xtask build-ebpf");
+    assert!(
+        !OBJECTS.is_empty(),
+        "build the objects first: cargo xtask build-ebpf"
+    );
     let probes = Probes::start(root, OBJECTS);
     for name in needed {
-        let status = probes.status().iter().find(|status| status.name == *name).unwrap();
+        let status = probes
+            .status()
+            .iter()
+            .find(|status| status.name == *name)
+            .unwrap();
         assert!(
             matches!(status.state, ProbeState::Attached { .. }),
             "{name}: {:?}",

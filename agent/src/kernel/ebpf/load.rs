@@ -156,10 +156,11 @@ impl Loaded {
             map: maps::ROOT,
             source: Box::new(source),
         };
-        let map = self
-            .ebpf
-            .map_mut(maps::ROOT)
-            .ok_or_else(|| failed(MapError::InvalidName { name: maps::ROOT.to_owned() }))?;
+        let map = self.ebpf.map_mut(maps::ROOT).ok_or_else(|| {
+            failed(MapError::InvalidName {
+                name: maps::ROOT.to_owned(),
+            })
+        })?;
         let mut array: Array<_, Root> = Array::try_from(map).map_err(failed)?;
         array.set(0, root, 0).map_err(failed)
     }

@@ -1,0 +1,119 @@
+//! What the probe at `sched_switch` costs, beside a program that does nothing at the same place.
+//!
+//! Two processes on one CPU send a byte back and forth. Runs without a program, with the empty one and with the
+//! probe take turns, so that what the machine does otherwise meets all three alike. The kernel's own count of a
+//! program's time is taken in runs apart, because taking it costs some 30 ns a switch itself.
+
+use std::error::Error;
+use std::time::Instant;
+
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
+use plimsoll::kernel::ebpf::{KernelTypes, Loaded, OBJECTS, Survey, run_statistics};
+use plimsoll_ebpf::Object;
+
+use super::echo::Echo;
+use super::{Bench, Figure, Figures, percentile};
+
+/// Ping-pongs in one run; two switches each.
+const ROUNDS: usize = 40_000;
+/// Runs of each kind.
+const TURNS: usize = 15;
+
+/// The programs of the object `sched` that can be attached to the tracepoint.
+const PROBE: &str = "sched_switch";
+const EMPTY: &str = "nothing";
+
+struct Kernel {
+    types: KernelTypes,
+    survey: Survey,
+}
+
+impl Kernel {
+    fn attach(&self, program: &str) -> Result<Loaded, Box<dyn Error>> {
+        let facts = self.survey.facts.get(&Object::Sched).ok_or("no facts")?;
+        let mut loaded = Loaded::open(Object::Sched, OBJECTS, facts, &self.types)?;
+        loaded.attach(&self.types, |name| (name == program).then(|| PROBE.to_owned()))?;
+        Ok(loaded)
+    }
+}
+
+pub(super) fn figures(_: &Bench) -> Figures {
+    let types = KernelTypes::read()?;
+    let survey = types.survey()?;
+    let kernel = Kernel { types, survey };
+    let allowed = sched_getaffinity(Pid::from_raw(0))?;
+    let measured = measure(&kernel);
+    sched_setaffinity(Pid::from_raw(0), &allowed)?;
+    measured
+}
+
+fn measure(kernel: &Kernel) -> Figures {
+    let mut echo = Echo::start()?;
+    echo.share_cpu(last_cpu()?)?;
+    let mut runs: [Vec<f64>; 3] = Default::default();
+    ping_pong(&mut echo)?;
+    for _ in 0..TURNS {
+        for (program, runs) in [None, Some(EMPTY), Some(PROBE)].into_iter().zip(&mut runs) {
+            let _attached = program.map(|program| kernel.attach(program)).transpose()?;
+            runs.push(ping_pong(&mut echo)?);
+        }
+    }
+    let [bare, empty, probe] = runs.map(|mut runs| percentile(&mut runs, 50));
+    let slower = |with: f64| (with / bare - 1.0) * 100.0;
+    let counted = |program| counted(kernel, program, &mut echo);
+    let (mut by_kernel, mut by_kernel_empty) = (Vec::new(), Vec::new());
+    let mut counted = counted;
+    for _ in 0..5 {
+        by_kernel_empty.push(counted(EMPTY)?);
+        by_kernel.push(counted(PROBE)?);
+    }
+    Ok(vec![
+        Figure::beside("switch: pipe ping-pong with the probe", probe, "ns", bare),
+        Figure::beside("switch: pipe ping-pong with an empty program", empty, "ns", bare),
+        Figure::alone(
+            "switch: slow-down above an empty program",
+            slower(probe) - slower(empty),
+            "points",
+        ),
+        Figure::beside(
+            "switch: one run of the probe by BPF statistics",
+            percentile(&mut by_kernel, 50),
+            "ns",
+            percentile(&mut by_kernel_empty, 50),
+        ),
+    ])
+}
+
+/// Nanoseconds a switch.
+fn ping_pong(echo: &mut Echo) -> Result<f64, Box<dyn Error>> {
+    let begun = Instant::now();
+    for _ in 0..ROUNDS {
+        echo.round()?;
+    }
+    Ok(begun.elapsed().as_secs_f64() * 1e9 / (2 * ROUNDS) as f64)
+}
+
+/// Nanoseconds a run of a program, as the kernel counts them.
+fn counted(kernel: &Kernel, program: &str, echo: &mut Echo) -> Result<f64, Box<dyn Error>> {
+    let attached = kernel.attach(program)?;
+    let _statistics = run_statistics()?;
+    ping_pong(echo)?;
+    let costs = attached.costs();
+    let cost = costs
+        .iter()
+        .find(|cost| cost.program == program && cost.runs > 0)
+        .ok_or("the kernel counted no run")?;
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+    let runs = cost.runs as f64;
+    Ok(cost.time.as_secs_f64() * 1e9 / runs)
+}
+
+/// The last CPU this process may use: the first one has the most interrupts.
+fn last_cpu() -> Result<usize, Box<dyn Error>> {
+    let allowed = sched_getaffinity(Pid::from_raw(0))?;
+    (0..CpuSet::count())
+        .rev()
+        .find(|cpu| allowed.is_set(*cpu).unwrap_or(false))
+        .ok_or_else(|| "no CPU is allowed".into())
+}
