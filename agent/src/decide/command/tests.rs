@@ -1,48 +1,29 @@
 //! Tests and properties of launch specifications.
 
-use std::time::Duration;
-
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{ContainerKind, Namespace, PodName, PodUid, Resources, RestartPolicy};
+use crate::decide::fixtures;
+use crate::model::{Namespace, PodName, PodUid};
 
 fn pod(namespace: &str, name: &str, uid: &str) -> Pod {
     Pod {
         uid: PodUid::parse(uid).unwrap(),
         namespace: Namespace::parse(namespace).unwrap(),
         name: PodName::parse(name).unwrap(),
-        annotations: [].into(),
-        priority: 0,
-        priority_class_name: None,
-        is_static: true,
-        init_containers: Vec::new(),
-        containers: Vec::new(),
-        resources: None,
-        overhead: [].into(),
-        restart_policy: RestartPolicy::Always,
-        termination_grace: Duration::from_secs(30),
+        ..fixtures::pod("p", Vec::new())
     }
 }
 
 fn container(command: &[&str], env: &[(&str, &str)]) -> Container {
+    let variable = |(name, value): &(&str, &str)| EnvVar {
+        name: (*name).to_owned(),
+        value: (*value).to_owned(),
+    };
     Container {
-        name: ContainerName::parse("c").unwrap(),
-        kind: ContainerKind::App,
-        image: Some("ignored".to_owned()),
         command: command.iter().map(|s| (*s).to_owned()).collect(),
-        args: Vec::new(),
-        env: env
-            .iter()
-            .map(|(name, value)| EnvVar {
-                name: (*name).to_owned(),
-                value: (*value).to_owned(),
-            })
-            .collect(),
-        working_dir: None,
-        run_as_user: None,
-        run_as_group: None,
-        resources: Resources::default(),
+        env: env.iter().map(variable).collect(),
+        ..fixtures::container("c", "", "")
     }
 }
 

@@ -1,9 +1,10 @@
 //! Scenarios of a pod's life, step by step.
 
 use super::*;
+use crate::decide::fixtures;
 use crate::model::{
-    Container, ContainerKind, ContainerPhase, EnvVar, ExitStatus, Namespace, Pod, PodName, PodUid,
-    ProcessIdentity, Quantity, Resources, RestartPolicy,
+    Container, ContainerKind, ContainerPhase, EnvVar, ExitStatus, Pod, ProcessIdentity, Quantity,
+    RestartPolicy,
 };
 use crate::state::containers::ContainerEvent;
 
@@ -16,35 +17,14 @@ pub(super) fn secs(n: u64) -> BootTime {
 }
 
 pub(super) fn container(text: &str, kind: ContainerKind) -> Container {
-    Container {
-        name: name(text),
-        kind,
-        image: None,
-        command: vec!["sleep".to_owned(), "1000".to_owned()],
-        args: Vec::new(),
-        env: Vec::new(),
-        working_dir: None,
-        run_as_user: None,
-        run_as_group: None,
-        resources: Resources::default(),
-    }
+    fixtures::init(text, kind, "", "")
 }
 
 pub(super) fn pod(init: Vec<Container>, apps: Vec<Container>, policy: RestartPolicy) -> Pod {
     Pod {
-        uid: PodUid::parse("u").unwrap(),
-        namespace: Namespace::parse("default").unwrap(),
-        name: PodName::parse("p").unwrap(),
-        annotations: [].into(),
-        priority: 0,
-        priority_class_name: None,
-        is_static: true,
         init_containers: init,
-        containers: apps,
-        resources: None,
-        overhead: [].into(),
         restart_policy: policy,
-        termination_grace: Duration::from_secs(30),
+        ..fixtures::pod("p", apps)
     }
 }
 
