@@ -13,8 +13,9 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
-use crate::model::{Pod, PodUid};
+use crate::model::{HugePageSize, Pod, PodUid};
 
 use super::allocatable::Allocatable;
 use super::resources::{cpu, huge_pages, memory, pod_requests};
@@ -32,7 +33,7 @@ pub enum Admission {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// The resource.
-    pub resource: String,
+    pub resource: Resource,
     /// What the pod requests.
     pub requested: u64,
     /// What the pods before it request together.
@@ -46,6 +47,17 @@ impl Refusal {
     #[must_use]
     pub fn reason(&self) -> String {
         format!("OutOf{}", self.resource)
+    }
+
+    /// The reason as one of a fixed few, fit for a metric: huge pages of every size are one.
+    #[must_use]
+    pub const fn label(&self) -> &'static str {
+        match self.resource {
+            Resource::Pods => "OutOfpods",
+            Resource::Cpu => "OutOfcpu",
+            Resource::Memory => "OutOfmemory",
+            Resource::HugePages(_) => "OutOfhugepages",
+        }
     }
 
     /// The reason with its numbers, as kubelet words it.
@@ -100,39 +112,39 @@ pub fn admit(
 /// Amounts by resource, in the order in which they are checked.
 type Demand = BTreeMap<Resource, u64>;
 
+/// What pods request and the node has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Resource {
+pub enum Resource {
+    /// Places for pods.
     Pods,
+    /// CPU time.
     Cpu,
+    /// Memory.
     Memory,
-    /// By size in bytes.
-    HugePages(u64),
+    /// Huge pages of one size.
+    HugePages(HugePageSize),
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Pods => f.write_str("pods"),
+            Self::Cpu => f.write_str("cpu"),
+            Self::Memory => f.write_str("memory"),
+            Self::HugePages(HugePageSize(n)) if n % (1 << 30) == 0 => write!(f, "hugepages-{}Gi", n >> 30),
+            Self::HugePages(HugePageSize(n)) if n % (1 << 20) == 0 => write!(f, "hugepages-{}Mi", n >> 20),
+            Self::HugePages(HugePageSize(n)) => write!(f, "hugepages-{}Ki", n >> 10),
+        }
+    }
 }
 
 impl Resource {
-    fn name(self) -> String {
-        match self {
-            Self::Pods => "pods".to_owned(),
-            Self::Cpu => "cpu".to_owned(),
-            Self::Memory => "memory".to_owned(),
-            Self::HugePages(size) if size % (1 << 30) == 0 => format!("hugepages-{}Gi", size >> 30),
-            Self::HugePages(size) if size % (1 << 20) == 0 => format!("hugepages-{}Mi", size >> 20),
-            Self::HugePages(size) => format!("hugepages-{}Ki", size >> 10),
-        }
-    }
-
     fn capacity(self, allocatable: &Allocatable) -> u64 {
         match self {
             Self::Pods => allocatable.pods,
             Self::Cpu => allocatable.cpu.0,
             Self::Memory => allocatable.memory.0,
-            Self::HugePages(size) => {
-                let sizes = allocatable.huge_pages.iter();
-                sizes
-                    .filter(|(s, _)| s.0 == size)
-                    .map(|(_, amount)| amount.0)
-                    .sum()
-            }
+            Self::HugePages(size) => allocatable.huge_pages.get(&size).map_or(0, |amount| amount.0),
         }
     }
 }
@@ -140,7 +152,7 @@ impl Resource {
 fn demand(pod: &Pod) -> Demand {
     let requests = pod_requests(pod);
     let mut demand: Demand = huge_pages(&requests)
-        .map(|(size, amount)| (Resource::HugePages(size.0), amount.0))
+        .map(|(size, amount)| (Resource::HugePages(size), amount.0))
         .collect();
     demand.insert(Resource::Pods, 1);
     demand.insert(Resource::Cpu, cpu(&requests).0);
@@ -154,7 +166,7 @@ fn refusal(demand: &Demand, used: &Demand, allocatable: &Allocatable) -> Option<
         let capacity = resource.capacity(allocatable);
         let fits = requested == 0 || used.checked_add(requested).is_some_and(|sum| sum <= capacity);
         (!fits).then(|| Refusal {
-            resource: resource.name(),
+            resource: *resource,
             requested,
             used,
             capacity,

@@ -11,6 +11,7 @@ pub mod plan;
 pub mod policy;
 pub mod qos;
 pub mod resources;
+pub mod tripwire;
 
 #[cfg(test)]
 mod fixtures;

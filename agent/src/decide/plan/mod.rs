@@ -3,7 +3,8 @@
 //! **Problem.** Hundreds of files have to change while pods run, and the agent may be killed between any two
 //! writes. **How.** Only what differs is written, in this order:
 //!
-//! 1. the levels above the pods: make, enable controllers, then raise what has to rise, parents first;
+//! 1. the levels above the pods: make, enable controllers, then raise what has to rise, parents first, each in a
+//!    step of its own;
 //! 2. pods that are no longer wanted go, which frees what they held;
 //! 3. pod by pod, those that only give up something first: make and enable top-down, lower bottom-up, raise
 //!    top-down;
@@ -88,13 +89,15 @@ pub enum CgroupOp {
 pub fn plan(desired: &DesiredTree, actual: &ActualTree) -> Vec<Step> {
     let diff = Diff { desired, actual };
     let levels: Vec<_> = diff.wanted(|place| !matches!(place, Place::Pod(..) | Place::Container(..)));
-    let mut steps = vec![Step {
+    // A value that one level cannot have must not undo what the others got, so each is a step.
+    let tree = |ops: Vec<CgroupOp>| Step {
         scope: Scope::Tree,
-        ops: levels
-            .iter()
-            .flat_map(|path| [diff.structure(path), diff.writes(path, Direction::Up)].concat())
-            .collect(),
-    }];
+        ops,
+    };
+    let mut steps = vec![tree(
+        levels.iter().flat_map(|path| diff.structure(path)).collect(),
+    )];
+    steps.extend(levels.iter().map(|path| tree(diff.writes(path, Direction::Up))));
     steps.extend(diff.unwanted_pods().into_iter().map(|path| Step {
         scope: Scope::Pod(path.clone()),
         ops: vec![CgroupOp::Remove { path }],
@@ -107,14 +110,8 @@ pub fn plan(desired: &DesiredTree, actual: &ActualTree) -> Vec<Step> {
         .partition(|(raises_protection, _)| *raises_protection);
     steps.extend(shrinking.into_iter().chain(growing).map(|(_, step)| step));
 
-    steps.push(Step {
-        scope: Scope::Tree,
-        ops: levels
-            .iter()
-            .rev()
-            .flat_map(|path| diff.writes(path, Direction::Down))
-            .collect(),
-    });
+    let falling = levels.iter().rev();
+    steps.extend(falling.map(|path| tree(diff.writes(path, Direction::Down))));
     steps.retain(|step| !step.ops.is_empty());
     steps
 }
