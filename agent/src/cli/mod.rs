@@ -24,7 +24,7 @@ use crate::kernel::node_facts::{self, Machine};
 use crate::metrics::families;
 use crate::model::NodeReport;
 use crate::observe::node;
-use crate::runtime::{self, RunOptions};
+use crate::runtime;
 use options::{Command, ConfigAction, Options, Output};
 
 pub use check::{Check, Verdict, checks};
@@ -91,8 +91,11 @@ fn execute(options: Options) -> Result<u8, Failure> {
             let config = load(config.as_deref())?;
             log::start(log_format.into(), &log_level).map_err(Failure::usage)?;
             // The alternate form prints the causes too.
-            runtime::run(config, RunOptions { once, dry_run })
-                .map_err(|error| Failure::failed(format!("{error:#}")))?;
+            let explained = |error: anyhow::Error| Failure::failed(format!("{error:#}"));
+            if dry_run {
+                return print(&runtime::dry_run(&config).map_err(explained)?);
+            }
+            runtime::run(config, once).map_err(explained)?;
             Ok(DONE)
         }
         Command::Check { config, output } => check(&load(config.as_deref())?, output),

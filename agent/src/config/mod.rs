@@ -214,10 +214,8 @@ pub struct ProbeSwitches {
     pub stalls: bool,
     /// Victims of the OOM killer.
     pub oom: bool,
-    /// Processes started and ended.
-    pub processes: bool,
-    /// Cgroups made and removed.
-    pub cgroups: bool,
+    /// Cgroups made, emptied and removed; processes started and ended.
+    pub lifecycle: bool,
 }
 
 impl Default for ProbeSwitches {
@@ -227,8 +225,7 @@ impl Default for ProbeSwitches {
             usage: true,
             stalls: true,
             oom: true,
-            processes: true,
-            cgroups: true,
+            lifecycle: true,
         }
     }
 }

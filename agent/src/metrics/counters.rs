@@ -1,5 +1,6 @@
 //! The agent's own counters: few label values, kept for the life of the process.
 
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -52,6 +53,8 @@ pub struct AgentCounters {
     drift: Series<File, Counter>,
     events: Series<Kind, Counter>,
     events_lost: Series<Source, Counter>,
+    cgroup_discovery: Histogram,
+    ended_cpu: Counter<f64, AtomicU64>,
     pods_refused: Series<Reason, Counter>,
     container_starts: Counter,
     container_exits: Series<Reason, Counter>,
@@ -69,6 +72,9 @@ impl AgentCounters {
             drift: Series::default(),
             events: Series::default(),
             events_lost: Series::default(),
+            // 8 µs to 0.5 s, doubling.
+            cgroup_discovery: Histogram::new((0..17).map(|i| 8e-6 * f64::from(1 << i))),
+            ended_cpu: Counter::default(),
             pods_refused: Series::default(),
             container_starts: Counter::default(),
             container_exits: Series::default(),
@@ -89,6 +95,8 @@ impl AgentCounters {
         add(registry, &f::DRIFT, counters.drift.clone());
         add(registry, &f::EVENTS, counters.events.clone());
         add(registry, &f::EVENTS_LOST, counters.events_lost.clone());
+        add(registry, &f::CGROUP_DISCOVERY, counters.cgroup_discovery.clone());
+        add(registry, &f::ENDED_CPU, counters.ended_cpu.clone());
         add(registry, &f::PODS_REFUSED, counters.pods_refused.clone());
         add(registry, &f::CONTAINER_STARTS, counters.container_starts.clone());
         add(registry, &f::CONTAINER_EXITS, counters.container_exits.clone());
@@ -132,6 +140,16 @@ impl AgentCounters {
         self.events_lost
             .get_or_create_owned(&Source { source })
             .inc_by(count);
+    }
+
+    /// The agent knew of a cgroup this long after the kernel had made it.
+    pub fn cgroup_discovered(&self, after: Duration) {
+        self.cgroup_discovery.observe(after.as_secs_f64());
+    }
+
+    /// A cgroup was removed whose own processes had used this much CPU time.
+    pub fn cgroup_ended(&self, cpu: Duration) {
+        self.ended_cpu.inc_by(cpu.as_secs_f64());
     }
 
     /// A pod was refused: `OutOfcpu`, `OutOfmemory`…

@@ -171,6 +171,10 @@ families! {
         "Times a value in the kernel was found to differ from what the agent had written";
     EVENTS: Counter None "plimsoll_events" &["kind"], "Events received from the kernel";
     EVENTS_LOST: Counter None "plimsoll_events_lost" &["source"], "Events that the kernel had to drop";
+    CGROUP_DISCOVERY: Histogram Seconds "plimsoll_cgroup_discovery" &[],
+        "From the making of a cgroup in the kernel until the agent knew of it";
+    ENDED_CPU: Counter Seconds "plimsoll_ended_cgroups_cpu" &[],
+        "CPU time that cgroups had used when they were removed, short-lived ones included";
     PODS_REFUSED: Counter None "plimsoll_pods_refused" &["reason"], "Pods refused";
     CONTAINER_STARTS: Counter None "plimsoll_container_starts" &[], "Containers started on this node";
     CONTAINER_EXITS: Counter None "plimsoll_container_exits" &["reason"], "Containers ended on this node";

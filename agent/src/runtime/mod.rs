@@ -1,29 +1,269 @@
-//! Wires the stages together.
+//! The running agent: the event loop that feeds the engine and tells the world.
+//!
+//! One thread does it all. It sleeps until something happens: a manifest changed, a process of a container ended, the
+//! kernel told of a cgroup or an OOM kill, a period is over, a signal came. Each becomes a call of the [`engine`]; HTTP
+//! requests are answered from the last report, so that no client holds anything up.
 
-mod engine;
+pub mod engine;
+mod events;
+mod ground;
+mod sampler;
+mod serve;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior};
+use tracing::{error, info, warn};
 
 use crate::config::Config;
-use crate::model::ProbeReport;
+use crate::kernel::clock::{Clock, RealClock};
+use crate::kernel::node_facts;
+use crate::kernel::notify;
+use crate::kernel::readiness::Readiness;
+use crate::model::{ProbeReport, ProcessIdentity};
+use crate::observe::pods::directory::{DEBOUNCE, PodDirectory};
+use crate::observe::probes::Probes;
+use engine::{Engine, SampleTime, Surroundings};
+use ground::Ground;
+use sampler::Sampler;
+use serve::Served;
 
-/// How to run.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct RunOptions {
-    /// One pass, then the end.
-    pub once: bool,
-    /// Print the plan and touch nothing.
-    pub dry_run: bool,
-}
+pub use serve::dry_run;
 
-/// Runs the agent until it is told to stop.
+/// Runs the agent until it is told to stop, or for one pass if `once`; pods run on.
 ///
 /// # Errors
 /// The agent cannot start, or cannot go on.
-pub fn run(_config: Config, _options: RunOptions) -> anyhow::Result<()> {
-    anyhow::bail!("the stages are not wired yet")
+pub fn run(config: Config, once: bool) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async { Agent::start(config).await?.work(once).await })
 }
 
 /// Tries each probe that the configuration asks for, and lets go of it again.
 #[must_use]
-pub fn try_probes(_config: &Config) -> Vec<ProbeReport> {
-    Vec::new()
+pub fn try_probes(config: &Config) -> Vec<ProbeReport> {
+    let mount = crate::kernel::cgroup_fs::find_mount();
+    let directory = mount.unwrap_or_else(|_| PathBuf::from("/sys/fs/cgroup"));
+    ground::probe_reports(config, &ground::start_probes(config, &directory))
+}
+
+/// Everything that the loop works with.
+struct Agent {
+    config: Config,
+    engine: Engine,
+    directory: PodDirectory,
+    manifests: Readiness,
+    probes: Probes,
+    probe_events: Option<Readiness>,
+    sampler: Sampler,
+    probe_reports: Vec<ProbeReport>,
+    /// Lost events that were told of, by object.
+    lost: BTreeMap<&'static str, u64>,
+    served: Served,
+    ended: (
+        mpsc::UnboundedSender<ProcessIdentity>,
+        mpsc::UnboundedReceiver<ProcessIdentity>,
+    ),
+}
+
+impl Agent {
+    async fn start(config: Config) -> anyhow::Result<Self> {
+        let ground = Ground::prepare(&config)?;
+        if config.agent.own_cgroup {
+            ground.protect_self();
+        }
+        let served = Served::bind(&config).await?;
+        let probes = ground::start_probes(&config, &ground.directory);
+        let reports = ground::probe_reports(&config, &probes);
+        for report in &reports {
+            match &report.reason {
+                None => info!(probe = %report.name, "probe attached"),
+                Some(reason) if report.attached => info!(probe = %report.name, %reason, "probe attached"),
+                Some(reason) => warn!(probe = %report.name, %reason, "probe not attached"),
+            }
+        }
+        let probe_events = probes
+            .events_fd()
+            .map(Readiness::new)
+            .transpose()
+            .context("the probes' events")?;
+        let mut engine = ground.engine(&config, served.counters())?;
+        engine.set_oom_probe(
+            reports
+                .iter()
+                .any(|report| report.name == "oom" && report.attached),
+        );
+        engine.recover(RealClock.now());
+        let directory = PodDirectory::open(&config.static_pod_path, &ground.settings.node_name)?;
+        let manifests = Readiness::new(&directory).context("the manifest directory's events")?;
+        Ok(Self {
+            engine,
+            directory,
+            manifests,
+            probes,
+            probe_events,
+            probe_reports: reports,
+            lost: BTreeMap::new(),
+            sampler: Sampler::new(ground.fs),
+            served,
+            ended: mpsc::unbounded_channel(),
+            config,
+        })
+    }
+
+    async fn work(mut self, once: bool) -> anyhow::Result<()> {
+        self.look_at_manifests();
+        self.pass();
+        if once {
+            return Ok(());
+        }
+        let stop = events::stop_signals()?;
+        tokio::pin!(stop);
+        tell_systemd(notify::ready("watching pods"));
+        info!(pods = self.engine.pod_count(), "running");
+        let mut reconcile = ticks(self.config.reconcile_period.get());
+        let mut usage = ticks(self.config.usage_period.get());
+        let mut manifests_due: Option<Instant> = None;
+        loop {
+            let wake = self.next_wake();
+            tokio::select! {
+                signal = &mut stop => {
+                    info!(signal, "stopping; pods run on");
+                    break;
+                }
+                Some(process) = self.ended.1.recv() => self.process_ended(process),
+                ready = self.manifests.readable() => {
+                    ready.context("the manifest directory's events")?;
+                    if self.directory.drain()? {
+                        manifests_due.get_or_insert_with(|| Instant::now() + DEBOUNCE);
+                    }
+                }
+                ready = events::readable(self.probe_events.as_ref()) => {
+                    ready.context("the probes' events")?;
+                    self.take_probe_events();
+                }
+                () = events::at(manifests_due) => {
+                    manifests_due = None;
+                    self.look_at_manifests();
+                }
+                () = events::at(wake) => self.engine.settle(RealClock.now()),
+                _ = reconcile.tick() => self.pass(),
+                _ = usage.tick() => self.sample(),
+            }
+            self.watch_fresh();
+        }
+        tell_systemd(notify::stopping());
+        self.served.close(&self.config);
+        Ok(())
+    }
+
+    /// One pass of the reconcile loop.
+    fn pass(&mut self) {
+        let begun = RealClock.now();
+        if self.directory.next_look().is_some_and(|at| at <= begun.0) {
+            self.look_at_manifests();
+        }
+        self.take_probe_events();
+        self.engine.tick(begun);
+        self.watch_fresh();
+        let now = RealClock.now();
+        self.engine.counters().pass_done(now.since(begun));
+        self.served.pass_done(now);
+        self.publish();
+        tell_systemd(notify::watchdog());
+    }
+
+    fn look_at_manifests(&mut self) {
+        let now = RealClock.now();
+        match self.directory.rescan(now.0) {
+            Ok(_) => {
+                let set = self.directory.pods();
+                let errors: Vec<_> = set.errors.iter().map(ToString::to_string).collect();
+                for problem in &errors {
+                    warn!(%problem, "manifest");
+                }
+                let (pods, complete) = (set.pods.clone(), set.complete);
+                self.engine.set_pods(&pods, errors, complete, now);
+            }
+            Err(error) => error!(%error, "the manifest directory cannot be watched; pods run on"),
+        }
+        self.publish();
+    }
+
+    fn sample(&mut self) {
+        let cgroups: Vec<_> = self
+            .engine
+            .live_cgroups()
+            .map(|(path, id)| (path.clone(), id))
+            .collect();
+        let at = SampleTime {
+            boot: RealClock.now(),
+            wall: RealClock.wall(),
+        };
+        let readings = self.sampler.sample(&mut self.probes, &cgroups);
+        self.engine.record_sample(at, readings);
+        self.publish();
+    }
+
+    fn process_ended(&mut self, process: ProcessIdentity) {
+        // What a probe heard of its end tells how, when it was another's child.
+        let told = self
+            .take_exits()
+            .into_iter()
+            .find(|(pid, _)| *pid == process.pid)
+            .map(|(_, status)| status);
+        self.engine.process_ended(process, told, RealClock.now());
+        self.publish();
+    }
+
+    /// Watches the processes that the engine has taken hold of.
+    fn watch_fresh(&mut self) {
+        let sender = &self.ended.0;
+        for (identity, pidfd) in self.engine.take_fresh() {
+            match Readiness::new(pidfd) {
+                Ok(readiness) => events::watch_process(readiness, identity, sender.clone()),
+                Err(error) => {
+                    error!(%error, pid = identity.pid, "the end of a process cannot be watched for")
+                }
+            }
+        }
+    }
+
+    fn publish(&self) {
+        let now = RealClock.now();
+        let wall = RealClock.wall();
+        let surroundings = Surroundings {
+            cost: node_facts::own_cost(wall),
+            probes: self.probe_reports.clone(),
+            booted_at: wall.saturating_sub(now.0),
+        };
+        self.served
+            .publish(Arc::new(self.engine.report(surroundings, now)));
+    }
+
+    /// When the engine wants to be called, on the loop's own clock.
+    fn next_wake(&self) -> Option<Instant> {
+        let at = self.engine.next_wake()?;
+        Some(Instant::now() + at.since(RealClock.now()))
+    }
+}
+
+fn ticks(period: Duration) -> tokio::time::Interval {
+    let mut ticks = tokio::time::interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+/// systemd not hearing of us is worth a line, and no more.
+fn tell_systemd(told: std::io::Result<()>) {
+    if let Err(error) = told {
+        warn!(%error, "systemd cannot be told");
+    }
 }

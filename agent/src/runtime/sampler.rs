@@ -55,15 +55,27 @@ impl Sampler {
     /// A sampler of the tree `fs`.
     #[must_use]
     pub fn new(fs: RealCgroupFs) -> Self {
-        Self { fs, basic: FileSampler::new(&BASIC), further: BTreeMap::new(), turn: 0 }
+        Self {
+            fs,
+            basic: FileSampler::new(&BASIC),
+            further: BTreeMap::new(),
+            turn: 0,
+        }
     }
 
     /// One reading of each of `cgroups`.
-    pub fn sample(&mut self, probes: &mut Probes, cgroups: &[(CgroupPath, CgroupId)]) -> Vec<(CgroupId, Reading)> {
+    pub fn sample(
+        &mut self,
+        probes: &mut Probes,
+        cgroups: &[(CgroupPath, CgroupId)],
+    ) -> Vec<(CgroupId, Reading)> {
         self.read_further(cgroups);
         let snapshot = probes.snapshot();
-        let unseen: Vec<_> =
-            cgroups.iter().filter(|(_, id)| snapshot.get(*id).is_none()).map(|(path, _)| path.clone()).collect();
+        let unseen: Vec<_> = cgroups
+            .iter()
+            .filter(|(_, id)| snapshot.get(*id).is_none())
+            .map(|(path, _)| path.clone())
+            .collect();
         let mut readings: Vec<_> = cgroups
             .iter()
             .filter_map(|(_, id)| Some((*id, reading(snapshot.get(*id)?, self.further.get(id)))))
@@ -71,7 +83,10 @@ impl Sampler {
         match self.basic.sample(&self.fs, &unseen) {
             Ok(samples) => readings.extend(samples.into_iter().map(|(_, id, stats)| {
                 let further = self.further.get(&id);
-                (id, reading(&CgroupSample::empty(id, None), Some(&with_basic(further, stats))))
+                (
+                    id,
+                    reading(&CgroupSample::empty(id, None), Some(&with_basic(further, stats))),
+                )
             })),
             Err(error) => warn!(%error, "cgroups cannot be sampled from their files"),
         }
@@ -148,11 +163,17 @@ fn cpu(sample: &CgroupSample, files: &CgroupStats) -> Option<CpuUsage> {
 
 fn memory(sample: &CgroupSample, files: &CgroupStats) -> Option<MemoryUsage> {
     let current = value(sample.memory).or(files.memory_current)?;
-    let inactive_file = value(sample.lru).map(|lru| lru.inactive_file).or(files.memory.map(|m| m.inactive_file));
+    let inactive_file = value(sample.lru)
+        .map(|lru| lru.inactive_file)
+        .or(files.memory.map(|m| m.inactive_file));
     let kinds = value(sample.kinds);
     let events = value(sample.events);
     let stalls = [value(sample.reclaim), value(sample.over_high)];
-    let stalled = stalls.iter().flatten().map(|stall| stall.total).reduce(|a, b| a + b);
+    let stalled = stalls
+        .iter()
+        .flatten()
+        .map(|stall| stall.total)
+        .reduce(|a, b| a + b);
     Some(MemoryUsage {
         current,
         working_set: current.saturating_sub(inactive_file.unwrap_or(Bytes(0))),
@@ -167,10 +188,19 @@ fn memory(sample: &CgroupSample, files: &CgroupStats) -> Option<MemoryUsage> {
         mapped_file: files.memory.map(|m| m.file_mapped),
         page_faults: files.memory.map(|m| m.page_faults),
         major_page_faults: files.memory.map(|m| m.major_page_faults),
-        high_events: events.map(|e| e.high).or(files.events.map(|e| e.high)).unwrap_or_default(),
+        high_events: events
+            .map(|e| e.high)
+            .or(files.events.map(|e| e.high))
+            .unwrap_or_default(),
         stalled,
-        max_events: events.map(|e| e.max).or(files.events.map(|e| e.max)).unwrap_or_default(),
-        oom_kills: events.map(|e| e.oom_kill).or(files.events.map(|e| e.oom_kill)).unwrap_or_default(),
+        max_events: events
+            .map(|e| e.max)
+            .or(files.events.map(|e| e.max))
+            .unwrap_or_default(),
+        oom_kills: events
+            .map(|e| e.oom_kill)
+            .or(files.events.map(|e| e.oom_kill))
+            .unwrap_or_default(),
     })
 }
 

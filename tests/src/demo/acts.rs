@@ -238,7 +238,7 @@ fn scraped(stage: &Stage) -> Claim {
         "container_cpu_usage_seconds_total",
         "container_memory_working_set_bytes",
         "plimsoll_pod_info",
-        "plimsoll_run_queue_delay_seconds",
+        "plimsoll_cgroup_run_queue_delay_seconds",
         "plimsoll_probe_attached",
     ];
     for family in wanted {

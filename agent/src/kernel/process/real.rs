@@ -33,6 +33,19 @@ const fn seconds(n: i64) -> Timespec {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RealProcesses;
 
+impl RealProcesses {
+    /// Sets the agent's own `oom_score_adj`.
+    ///
+    /// # Errors
+    /// The kernel's refusal: lowering it takes `CAP_SYS_RESOURCE`.
+    pub fn set_own_oom_score_adj(&self, value: OomScoreAdj) -> Result<(), ProcessError> {
+        if let Some(own) = self.identify(std::process::id())? {
+            self.set_oom_score_adj(own, value)?;
+        }
+        Ok(())
+    }
+}
+
 impl Processes for RealProcesses {
     fn launch(&self, spec: &LaunchSpec, cgroup: &OwnedFd) -> Result<Process, ProcessError> {
         let program = subject(spec);

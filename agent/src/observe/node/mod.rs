@@ -40,6 +40,14 @@ pub enum CapacityError {
     },
 }
 
+/// The host's name.
+///
+/// # Errors
+/// `/proc` is not there or unreadable.
+pub fn host_name(machine: &Machine) -> Result<String, CapacityError> {
+    Ok(required(machine, "/proc/sys/kernel/hostname")?.trim().to_owned())
+}
+
 /// What the machine has, before anything is reserved.
 ///
 /// CPUs are those online, whatever CPUs the agent itself may run on.

@@ -22,6 +22,10 @@ mod recovering;
 mod sampling;
 mod telling;
 
+pub use placing::extent;
+pub use sampling::{OomVictim, SampleTime};
+pub use telling::Surroundings;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
@@ -31,6 +35,7 @@ use crate::decide::admission::Refusal;
 use crate::decide::allocatable::{Allocatable, allocatable};
 use crate::decide::desired::DesiredTree;
 use crate::decide::policy::PlacementPolicy;
+use crate::decide::tripwire::Tripwires;
 use crate::kernel::cgroup_fs::CgroupFs;
 use crate::kernel::process::{LogFiles, Process, Processes};
 use crate::kernel::state_dir::StateDir;
@@ -144,8 +149,9 @@ pub struct Engine {
     /// Whether a fact came that may change the tree.
     unsettled: bool,
     usage: UsageStore,
+    tripwires: Tripwires,
     /// Times at which a sample was taken, on both clocks.
-    sampled_at: Option<sampling::SampleTime>,
+    sampled_at: Option<SampleTime>,
     oom_kills: VecDeque<OomRecord>,
     /// OOM kills of a container's cgroup that were counted already.
     oom_counted: BTreeMap<CgroupId, u64>,
@@ -177,6 +183,7 @@ impl Engine {
             removals: Removals::default(),
             unsettled: true,
             usage: UsageStore::default(),
+            tripwires: Tripwires::default(),
             sampled_at: None,
             oom_kills: VecDeque::new(),
             oom_counted: BTreeMap::new(),

@@ -8,7 +8,7 @@ use tracing::{error, info, warn};
 use super::{Engine, Managed, Placed, Settings};
 use crate::act::cgroups::{ApplyReport, FailedStep, apply};
 use crate::act::remove::RemoveProgress;
-use crate::decide::admission::{Admission, Refusal, admit};
+use crate::decide::admission::{Admission, Refusal, Resource, admit};
 use crate::decide::desired::{Inputs, desired_tree};
 use crate::decide::plan::{CgroupOp, Scope, Step, plan};
 use crate::kernel::cgroup_fs::errno_name;
@@ -23,7 +23,7 @@ const SMALLEST_SLICE: usize = 8;
 const REMOVAL_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What of the tree is read: everything that the agent sets, and its own levels.
-pub(super) fn extent(settings: &Settings) -> Extent {
+pub fn extent(settings: &Settings) -> Extent {
     let sizes = settings.capacity.huge_pages.keys();
     let huge = sizes
         .flat_map(|&size: &HugePageSize| [ControlFile::HugetlbMax(size), ControlFile::HugetlbRsvdMax(size)]);
@@ -51,13 +51,6 @@ impl Engine {
             Ok(tree) => self.actual = tree,
             Err(error) => error!(%error, "the cgroup tree cannot be read"),
         }
-    }
-
-    /// The plan that [`place`](Self::place) would carry out now, without anything being done.
-    #[must_use]
-    pub fn planned(&mut self) -> Vec<Step> {
-        self.decide_admission();
-        self.plan()
     }
 
     /// Decides who gets a place, and makes the tree so.
@@ -128,7 +121,7 @@ impl Engine {
             node: &self.settings.capacity,
             policy: &self.settings.policy,
             available: &self.settings.controllers,
-            lifted: &BTreeSet::new(),
+            lifted: &self.tripwires.lifted(),
         });
         let mut steps = plan(&self.desired, &self.actual);
         // What is being removed already needs no second word.
@@ -280,11 +273,11 @@ impl Engine {
 
 /// The refusal's reason, as one of a closed set that may be a label.
 fn refusal_label(refusal: &Refusal) -> &'static str {
-    match refusal.resource.as_str() {
-        "cpu" => "OutOfcpu",
-        "memory" => "OutOfmemory",
-        "pods" => "OutOfpods",
-        _ => "OutOfhugepages",
+    match refusal.resource {
+        Resource::Cpu => "OutOfcpu",
+        Resource::Memory => "OutOfmemory",
+        Resource::Pods => "OutOfpods",
+        Resource::HugePages(_) => "OutOfhugepages",
     }
 }
 

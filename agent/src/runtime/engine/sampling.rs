@@ -37,6 +37,8 @@ pub struct OomVictim {
     pub trigger_pid: Option<u32>,
     /// What the victim's cgroup used.
     pub usage: Option<Bytes>,
+    /// The victim's cgroup's own limit.
+    pub limit: Option<Limit<Bytes>>,
 }
 
 impl Engine {
@@ -56,6 +58,32 @@ impl Engine {
         self.usage.retain(&live);
         self.oom_counted.retain(|id, _| live.contains(id));
         self.sampled_at = Some(at);
+        let usage = |path: &CgroupPath| {
+            let cgroup = self.actual.cgroups.get(path)?;
+            Some(self.usage.get(cgroup.id)?.reading.memory.as_ref()?.current)
+        };
+        self.unsettled |= self.tripwires.observe(at.boot, &self.desired, usage);
+    }
+
+    /// A cgroup has lost its last process: what waits for that need not look again.
+    pub fn cgroup_emptied(&mut self, id: CgroupId, now: BootTime) {
+        let place = self.actual.cgroups.iter().find(|(_, cgroup)| cgroup.id == id);
+        let Some((uid, _)) = place.and_then(|(path, _)| self.container_at(path)) else {
+            return;
+        };
+        if let Some(managed) = self
+            .pods
+            .get_mut(&uid)
+            .filter(|managed| managed.look_again_at.is_some())
+        {
+            managed.look_again_at = Some(now);
+        }
+    }
+
+    /// Events were lost: everything is looked at anew.
+    pub fn look_anew(&mut self) {
+        self.read_all();
+        self.unsettled = true;
     }
 
     /// Takes an OOM kill in.
@@ -66,7 +94,6 @@ impl Engine {
             .iter()
             .find(|(_, cgroup)| cgroup.id == victim.cgroup);
         let owner = place.and_then(|(path, _)| self.container_at(path));
-        let limit = place.and_then(|(path, _)| self.limit_of(path));
         if let Some((uid, name)) = &owner {
             self.count_oom(uid, victim.cgroup, 1);
             self.apply_fact(uid, name, ContainerEvent::OomKilled(victim.at), now);
@@ -81,7 +108,7 @@ impl Engine {
             comm: victim.comm,
             trigger_pid: victim.trigger_pid,
             usage: victim.usage,
-            limit,
+            limit: victim.limit,
         };
         match &record.container {
             Some((_, namespace, pod, container)) => {

@@ -1,0 +1,139 @@
+//! What the event loop waits for, and what eBPF told.
+
+use std::io;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+use super::Agent;
+use super::engine::OomVictim;
+use crate::kernel::clock::{Clock, RealClock};
+use crate::kernel::readiness::Readiness;
+use crate::model::{ExitStatus, ProcessIdentity};
+use crate::observe::probes::ProbeEvent;
+
+/// Resolves at `when`, or never.
+pub(super) async fn at(when: Option<Instant>) {
+    match when {
+        Some(when) => tokio::time::sleep_until(when).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Resolves when there is something to read, or never.
+pub(super) async fn readable(readiness: Option<&Readiness>) -> io::Result<()> {
+    match readiness {
+        Some(readiness) => readiness.readable().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Resolves to the name of the first signal that asks the agent to stop.
+pub(super) fn stop_signals() -> io::Result<impl Future<Output = &'static str>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        }
+    })
+}
+
+/// Says so once a process has ended.
+pub(super) fn watch_process(
+    readiness: Readiness,
+    identity: ProcessIdentity,
+    ended: mpsc::UnboundedSender<ProcessIdentity>,
+) {
+    tokio::spawn(async move {
+        if let Err(error) = readiness.readable().await {
+            debug!(%error, "the event loop is going");
+        }
+        // Nobody listens only when the agent itself is going.
+        drop(ended.send(identity));
+    });
+}
+
+impl Agent {
+    /// Hands what eBPF told to the engine.
+    pub(super) fn take_probe_events(&mut self) {
+        self.take_exits();
+    }
+
+    /// The same, and how processes ended.
+    pub(super) fn take_exits(&mut self) -> Vec<(u32, ExitStatus)> {
+        let now = RealClock.now();
+        let mut exits = Vec::new();
+        let mut oom_killed = false;
+        for event in self.probes.drain_events() {
+            let counters = self.engine.counters();
+            match event {
+                ProbeEvent::CgroupMade { at, .. } => {
+                    counters.events("cgroup_made", 1);
+                    counters.cgroup_discovered(now.since(at));
+                }
+                ProbeEvent::CgroupRemoved { totals, .. } => {
+                    counters.events("cgroup_removed", 1);
+                    counters.cgroup_ended(totals.on_cpu.unwrap_or_default());
+                }
+                ProbeEvent::Populated { id, populated, .. } => {
+                    counters.events("cgroup_populated", 1);
+                    if !populated {
+                        self.engine.cgroup_emptied(id, now);
+                    }
+                }
+                ProbeEvent::Exec { .. } => counters.events("exec", 1),
+                ProbeEvent::Exit { pid, status, .. } => {
+                    counters.events("exit", 1);
+                    exits.push((pid, status));
+                }
+                ProbeEvent::OomVictim {
+                    at,
+                    pid,
+                    comm,
+                    cgroup,
+                    trigger_pid,
+                    usage,
+                    limit,
+                    ..
+                } => {
+                    counters.events("oom_victim", 1);
+                    oom_killed = true;
+                    self.engine.oom_victim(
+                        OomVictim {
+                            at,
+                            pid,
+                            comm,
+                            cgroup,
+                            trigger_pid: Some(trigger_pid),
+                            usage,
+                            limit,
+                        },
+                        now,
+                    );
+                }
+                ProbeEvent::OomDomain { .. } => counters.events("oom_domain", 1),
+            }
+        }
+        for (object, lost) in self.probes.dropped() {
+            let known = self.lost.insert(object, lost).unwrap_or_default();
+            if lost > known {
+                warn!(
+                    object,
+                    lost = lost - known,
+                    "events of a probe were lost; the tree is looked at anew"
+                );
+                self.engine.counters().events_lost(object, lost - known);
+                self.engine.look_anew();
+            }
+        }
+        if oom_killed {
+            self.engine.settle(now);
+            self.publish();
+        }
+        exits
+    }
+}
