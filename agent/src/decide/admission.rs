@@ -49,17 +49,6 @@ impl Refusal {
         format!("OutOf{}", self.resource)
     }
 
-    /// The reason as one of a fixed few, fit for a metric: huge pages of every size are one.
-    #[must_use]
-    pub const fn label(&self) -> &'static str {
-        match self.resource {
-            Resource::Pods => "OutOfpods",
-            Resource::Cpu => "OutOfcpu",
-            Resource::Memory => "OutOfmemory",
-            Resource::HugePages(_) => "OutOfhugepages",
-        }
-    }
-
     /// The reason with its numbers, as kubelet words it.
     #[must_use]
     pub fn message(&self) -> String {

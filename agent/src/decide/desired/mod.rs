@@ -1,8 +1,8 @@
 //! What the tree of cgroups should look like: every value at node, QoS, pod and container level.
 //!
 //! **Problem.** Four levels of cgroups turn the pods' requests and limits into weights, quotas, limits and
-//! protections that hold together. **How.** [`pod_config`] and [`container`] compute one pod and one container as
-//! kubelet and a runtime do; [`memory`] decides protections and tripwires; [`levels`] adds them up for the levels
+//! protections that hold together. **How.** `pod_config` and `container` compute one pod and one container as
+//! kubelet and a runtime do; `memory` decides protections and tripwires; `levels` adds them up for the levels
 //! above. All values that the agent manages are always present, the kernel's defaults too, so that drift from
 //! them is seen and repaired.
 //!
@@ -31,6 +31,7 @@ use crate::model::{
 use super::policy::PlacementPolicy;
 use super::qos::qos_class;
 
+pub use memory::Protection;
 pub use pod_config::{PodConfig, pod_config};
 
 /// A pod with this annotation set to `"true"` or `"false"` decides for itself whether the OOM killer takes its
