@@ -16,6 +16,9 @@ const PAGE: u64 = 4096;
 /// The kernel's `PAGE_COUNTER_MAX`: as many pages are no limit any more.
 const MOST_PAGES: u64 = i64::MAX.unsigned_abs() / PAGE;
 
+/// Of huge pages the largest whole number below that; the largest huge pages are of 16 GiB.
+const MOST_HUGE: u64 = MOST_PAGES - (16 << 30) / PAGE;
+
 /// What to write into an interface file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KnobValue {
@@ -44,6 +47,10 @@ impl KnobValue {
                 }
                 read.parse::<u64>()
                     .is_ok_and(|n| n == bytes.0 || n == whole_pages)
+            }
+            // Of huge pages the kernel keeps the largest whole number of them, and shows that.
+            Self::Memory(Limit::Max) => {
+                read == "max" || read.parse::<u64>().is_ok_and(|n| n / PAGE >= MOST_HUGE)
             }
             Self::CpuMax(..) => read.split_whitespace().eq(self.to_string().split_whitespace()),
             _ => read == self.to_string(),
@@ -122,6 +129,10 @@ mod tests {
         assert!(!limit.accepts("max\n") && !limit.accepts("99995648\n") && !limit.accepts(""));
         let beyond_counting = KnobValue::Memory(Limit::At(Bytes(u64::MAX)));
         assert!(beyond_counting.accepts("max\n"));
+        let none = KnobValue::Memory(Limit::Max);
+        assert!(
+            none.accepts("max\n") && none.accepts("9223372036854771712\n") && !none.accepts("1073741824\n")
+        );
     }
 
     proptest! {

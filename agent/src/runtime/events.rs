@@ -4,28 +4,19 @@ use std::io;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::Agent;
 use super::engine::OomVictim;
 use crate::kernel::clock::{Clock, RealClock};
 use crate::kernel::readiness::Readiness;
-use crate::model::{ExitStatus, ProcessIdentity};
+use crate::model::{BootTime, ExitStatus, ProcessIdentity};
 use crate::observe::probes::ProbeEvent;
 
 /// Resolves at `when`, or never.
-pub(super) async fn at(when: Option<Instant>) {
+pub(super) async fn at(when: Option<BootTime>) {
     match when {
-        Some(when) => tokio::time::sleep_until(when).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Resolves when there is something to read, or never.
-pub(super) async fn readable(readiness: Option<&Readiness>) -> io::Result<()> {
-    match readiness {
-        Some(readiness) => readiness.readable().await,
+        Some(when) => tokio::time::sleep(when.since(RealClock.now())).await,
         None => std::future::pending().await,
     }
 }
@@ -52,8 +43,9 @@ pub(super) fn watch_process(
         if let Err(error) = readiness.readable().await {
             debug!(%error, "the event loop is going");
         }
-        // Nobody listens only when the agent itself is going.
-        drop(ended.send(identity));
+        if ended.send(identity).is_err() {
+            debug!(pid = identity.pid, "a process ended while the agent is going");
+        }
     });
 }
 
@@ -68,7 +60,8 @@ impl Agent {
         let now = RealClock.now();
         let mut exits = Vec::new();
         let mut oom_killed = false;
-        for event in self.probes.drain_events() {
+        let (events, lost) = self.watching.drain();
+        for event in events {
             let counters = self.engine.counters();
             match event {
                 ProbeEvent::CgroupMade { at, .. } => {
@@ -118,17 +111,13 @@ impl Agent {
                 ProbeEvent::OomDomain { .. } => counters.events("oom_domain", 1),
             }
         }
-        for (object, lost) in self.probes.dropped() {
-            let known = self.lost.insert(object, lost).unwrap_or_default();
-            if lost > known {
-                warn!(
-                    object,
-                    lost = lost - known,
-                    "events of a probe were lost; the tree is looked at anew"
-                );
-                self.engine.counters().events_lost(object, lost - known);
-                self.engine.look_anew();
-            }
+        for (object, lost) in lost {
+            warn!(
+                object,
+                lost, "events of a probe were lost; the tree is looked at anew"
+            );
+            self.engine.counters().events_lost(object, lost);
+            self.engine.look_anew();
         }
         if oom_killed {
             self.engine.settle(now);

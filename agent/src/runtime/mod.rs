@@ -9,15 +9,15 @@ mod events;
 mod ground;
 mod sampler;
 mod serve;
+mod watching;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::MissedTickBehavior;
 use tracing::{error, info, warn};
 
 use crate::config::Config;
@@ -25,13 +25,13 @@ use crate::kernel::clock::{Clock, RealClock};
 use crate::kernel::node_facts;
 use crate::kernel::notify;
 use crate::kernel::readiness::Readiness;
-use crate::model::{ProbeReport, ProcessIdentity};
+use crate::model::{BootTime, ProbeReport, ProcessIdentity};
 use crate::observe::pods::directory::{DEBOUNCE, PodDirectory};
-use crate::observe::probes::Probes;
 use engine::{Engine, SampleTime, Surroundings};
 use ground::Ground;
 use sampler::Sampler;
 use serve::Served;
+use watching::Watching;
 
 pub use serve::dry_run;
 
@@ -60,12 +60,8 @@ struct Agent {
     engine: Engine,
     directory: PodDirectory,
     manifests: Readiness,
-    probes: Probes,
-    probe_events: Option<Readiness>,
+    watching: Watching,
     sampler: Sampler,
-    probe_reports: Vec<ProbeReport>,
-    /// Lost events that were told of, by object.
-    lost: BTreeMap<&'static str, u64>,
     served: Served,
     ended: (
         mpsc::UnboundedSender<ProcessIdentity>,
@@ -80,26 +76,7 @@ impl Agent {
             ground.protect_self();
         }
         let served = Served::bind(&config).await?;
-        let probes = ground::start_probes(&config, &ground.directory);
-        let reports = ground::probe_reports(&config, &probes);
-        for report in &reports {
-            match &report.reason {
-                None => info!(probe = %report.name, "probe attached"),
-                Some(reason) if report.attached => info!(probe = %report.name, %reason, "probe attached"),
-                Some(reason) => warn!(probe = %report.name, %reason, "probe not attached"),
-            }
-        }
-        let probe_events = probes
-            .events_fd()
-            .map(Readiness::new)
-            .transpose()
-            .context("the probes' events")?;
         let mut engine = ground.engine(&config, served.counters())?;
-        engine.set_oom_probe(
-            reports
-                .iter()
-                .any(|report| report.name == "oom" && report.attached),
-        );
         engine.recover(RealClock.now());
         let directory = PodDirectory::open(&config.static_pod_path, &ground.settings.node_name)?;
         let manifests = Readiness::new(&directory).context("the manifest directory's events")?;
@@ -107,10 +84,7 @@ impl Agent {
             engine,
             directory,
             manifests,
-            probes,
-            probe_events,
-            probe_reports: reports,
-            lost: BTreeMap::new(),
+            watching: Watching::begin(&config, ground.directory),
             sampler: Sampler::new(ground.fs),
             served,
             ended: mpsc::unbounded_channel(),
@@ -130,9 +104,9 @@ impl Agent {
         info!(pods = self.engine.pod_count(), "running");
         let mut reconcile = ticks(self.config.reconcile_period.get());
         let mut usage = ticks(self.config.usage_period.get());
-        let mut manifests_due: Option<Instant> = None;
+        let mut manifests_due: Option<BootTime> = None;
         loop {
-            let wake = self.next_wake();
+            let wake = self.engine.next_wake();
             tokio::select! {
                 signal = &mut stop => {
                     info!(signal, "stopping; pods run on");
@@ -142,11 +116,16 @@ impl Agent {
                 ready = self.manifests.readable() => {
                     ready.context("the manifest directory's events")?;
                     if self.directory.drain()? {
-                        manifests_due.get_or_insert_with(|| Instant::now() + DEBOUNCE);
+                        manifests_due.get_or_insert_with(|| RealClock.now().after(DEBOUNCE));
                     }
                 }
-                ready = events::readable(self.probe_events.as_ref()) => {
-                    ready.context("the probes' events")?;
+                probes = self.watching.loaded() => {
+                    self.watching.take(&self.config, probes?)?;
+                    self.engine.set_oom_probe(self.watching.tells_of_oom());
+                    self.sample();
+                }
+                told = self.watching.told() => {
+                    told.context("the probes' events")?;
                     self.take_probe_events();
                 }
                 () = events::at(manifests_due) => {
@@ -207,7 +186,7 @@ impl Agent {
             boot: RealClock.now(),
             wall: RealClock.wall(),
         };
-        let readings = self.sampler.sample(&mut self.probes, &cgroups);
+        let readings = self.sampler.sample(&mut self.watching.probes, &cgroups);
         self.engine.record_sample(at, readings);
         self.publish();
     }
@@ -241,17 +220,11 @@ impl Agent {
         let wall = RealClock.wall();
         let surroundings = Surroundings {
             cost: node_facts::own_cost(wall),
-            probes: self.probe_reports.clone(),
+            probes: self.watching.reports.clone(),
             booted_at: wall.saturating_sub(now.0),
         };
         self.served
             .publish(Arc::new(self.engine.report(surroundings, now)));
-    }
-
-    /// When the engine wants to be called, on the loop's own clock.
-    fn next_wake(&self) -> Option<Instant> {
-        let at = self.engine.next_wake()?;
-        Some(Instant::now() + at.since(RealClock.now()))
     }
 }
 

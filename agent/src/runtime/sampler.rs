@@ -2,7 +2,7 @@
 //!
 //! **How.** One walk in the kernel gives CPU, run-queue delay and memory of every cgroup at once. What it does not give
 //! (throttling, page faults, pressure, tasks) is in files, whose reading costs far more: of these a part of the cgroups
-//! is read at each sample, so that all are within [`ROUND`] samples. Without the walk the few files that it would have
+//! is read at each sample, so that all are within `ROUND` samples. Without the walk the few files that it would have
 //! stood for are read of every cgroup.
 //!
 //! # What holds
@@ -21,7 +21,7 @@ use crate::observe::probes::Probes;
 use crate::state::usage::Reading;
 
 /// Samples it takes to read every cgroup's further files once.
-pub const ROUND: usize = 15;
+const ROUND: usize = 15;
 
 /// What the kernel's walk stands for.
 const BASIC: [ControlFile; 5] = [
@@ -44,7 +44,7 @@ const FURTHER: [ControlFile; 7] = [
 ];
 
 /// Samples all cgroups of a tree again and again.
-pub struct Sampler {
+pub(super) struct Sampler {
     fs: RealCgroupFs,
     basic: FileSampler,
     further: BTreeMap<CgroupId, CgroupStats>,
@@ -54,7 +54,7 @@ pub struct Sampler {
 impl Sampler {
     /// A sampler of the tree `fs`.
     #[must_use]
-    pub fn new(fs: RealCgroupFs) -> Self {
+    pub(super) fn new(fs: RealCgroupFs) -> Self {
         Self {
             fs,
             basic: FileSampler::new(&BASIC),
@@ -64,7 +64,7 @@ impl Sampler {
     }
 
     /// One reading of each of `cgroups`.
-    pub fn sample(
+    pub(super) fn sample(
         &mut self,
         probes: &mut Probes,
         cgroups: &[(CgroupPath, CgroupId)],

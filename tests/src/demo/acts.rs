@@ -89,7 +89,7 @@ fn placed(stage: &mut Stage) -> Claim {
 /// Act 2: eBPF's figures beside the cgroup files' own.
 fn watched(stage: &mut Stage) -> Claim {
     show::heading("2. Watched: CPU, run-queue delay and memory from eBPF, beside the cgroup files");
-    let report = stage.agent.status()?;
+    let report = stage.agent.wait_for(PATIENCE, |r| !r.probes.is_empty())?;
     for probe in &report.probes {
         let state = probe.reason.as_deref().unwrap_or("attached");
         println!("  probe {:<10} {state}", probe.name);
@@ -165,7 +165,7 @@ fn limited(stage: &mut Stage) -> Claim {
     };
     println!(
         "  OOM kill: {namespace}/{name} container {container}, process {} ({}), trigger {}, usage {}, limit {}",
-        record.pid,
+        record.pid.map_or_else(|| "unknown".to_owned(), |p| p.to_string()),
         record.comm,
         record
             .trigger_pid

@@ -22,7 +22,7 @@ mod recovering;
 mod sampling;
 mod telling;
 
-pub use placing::extent;
+pub(super) use placing::extent;
 pub use sampling::{OomVictim, SampleTime};
 pub use telling::Surroundings;
 

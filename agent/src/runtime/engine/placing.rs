@@ -23,7 +23,7 @@ const SMALLEST_SLICE: usize = 8;
 const REMOVAL_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What of the tree is read: everything that the agent sets, and its own levels.
-pub fn extent(settings: &Settings) -> Extent {
+pub(in crate::runtime) fn extent(settings: &Settings) -> Extent {
     let sizes = settings.capacity.huge_pages.keys();
     let huge = sizes
         .flat_map(|&size: &HugePageSize| [ControlFile::HugetlbMax(size), ControlFile::HugetlbRsvdMax(size)]);
