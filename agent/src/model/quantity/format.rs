@@ -54,7 +54,7 @@ fn decimal(quantity: Quantity, notation: Notation, f: &mut fmt::Formatter<'_>) -
         12 => "T",
         15 => "P",
         18 => "E",
-        // The reference drops an exponent beyond its suffixes in 1.36 and so prints another number.
+        // No suffix goes further.
         _ => return write!(f, "e{exponent}"),
     };
     if notation == Notation::Exponent && exponent != 0 {

@@ -13,6 +13,10 @@
 //! the canonical form. No amount is finer than a billionth: what is finer is rounded away from zero, so that who
 //! asks for something gets something. A binary amount is capped at 2⁶³−1.
 //!
+//! Three differences are deliberate: an amount of more than 38 significant digits is refused; a negative one always
+//! rounds away from zero (the reference does so only for some of its representations); and an exponent beyond `E`
+//! is printed (1.36 drops it: its `1000E` prints as `1`).
+//!
 //! # Properties
 //! - Parsing what a quantity prints gives an equal quantity.
 //! - The order is that of the numbers, whatever the notation; equal quantities hash alike.
