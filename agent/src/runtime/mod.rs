@@ -31,7 +31,7 @@ use engine::{Engine, SampleTime, Surroundings};
 use ground::Ground;
 use sampler::Sampler;
 use serve::Served;
-use watching::Watching;
+use watching::{Loading, Watching};
 
 pub use serve::dry_run;
 
@@ -61,6 +61,8 @@ struct Agent {
     directory: PodDirectory,
     manifests: Readiness,
     watching: Watching,
+    /// The root cgroup's directory.
+    root: PathBuf,
     sampler: Sampler,
     served: Served,
     ended: (
@@ -84,7 +86,8 @@ impl Agent {
             engine,
             directory,
             manifests,
-            watching: Watching::begin(&config, ground.directory),
+            watching: Watching::default(),
+            root: ground.directory,
             sampler: Sampler::new(ground.fs),
             served,
             ended: mpsc::unbounded_channel(),
@@ -104,6 +107,7 @@ impl Agent {
         info!(pods = self.engine.pod_count(), "running");
         let mut reconcile = ticks(self.config.reconcile_period.get());
         let mut usage = ticks(self.config.usage_period.get());
+        let mut loading = Loading::begin(&self.config, self.root.clone());
         let mut manifests_due: Option<BootTime> = None;
         loop {
             let wake = self.engine.next_wake();
@@ -119,7 +123,7 @@ impl Agent {
                         manifests_due.get_or_insert_with(|| RealClock.now().after(DEBOUNCE));
                     }
                 }
-                probes = self.watching.loaded() => {
+                probes = loading.done() => {
                     self.watching.take(&self.config, probes?)?;
                     self.engine.set_oom_probe(self.watching.tells_of_oom());
                     self.sample();

@@ -29,34 +29,36 @@ pub(super) struct Watching {
     /// What became of each.
     pub(super) reports: Vec<ProbeReport>,
     events: Option<Readiness>,
-    loading: Option<JoinHandle<Probes>>,
     /// Lost events that were told of, by object.
     lost: BTreeMap<&'static str, u64>,
 }
 
-impl Watching {
+/// Probes on their way.
+pub(super) struct Loading(Option<JoinHandle<Probes>>);
+
+impl Loading {
     /// Begins to load the probes that the configuration asks for, to watch `directory` and all below.
     pub(super) fn begin(config: &Config, directory: PathBuf) -> Self {
         let config = config.clone();
-        let loading = tokio::task::spawn_blocking(move || ground::start_probes(&config, &directory));
-        Self {
-            loading: Some(loading),
-            ..Self::default()
-        }
+        Self(Some(tokio::task::spawn_blocking(move || {
+            ground::start_probes(&config, &directory)
+        })))
     }
 
     /// Resolves once the probes are loaded, and never again.
-    pub(super) async fn loaded(&mut self) -> anyhow::Result<Probes> {
-        match &mut self.loading {
+    pub(super) async fn done(&mut self) -> anyhow::Result<Probes> {
+        match &mut self.0 {
             Some(loading) => {
                 let probes = loading.await.context("the probes' loader");
-                self.loading = None;
+                self.0 = None;
                 probes
             }
             None => pending().await,
         }
     }
+}
 
+impl Watching {
     /// Puts loaded probes to work.
     pub(super) fn take(&mut self, config: &Config, probes: Probes) -> anyhow::Result<()> {
         self.reports = ground::probe_reports(config, &probes);
