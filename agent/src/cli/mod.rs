@@ -132,6 +132,9 @@ fn configuration(action: &ConfigAction) -> Result<u8, Failure> {
     if action.schema {
         return print(&format!("{}\n", config::schema()));
     }
+    if action.table {
+        return print(&config::markdown_table());
+    }
     let path = action.check.as_deref();
     load(path)?;
     print(&format!(

@@ -76,6 +76,9 @@ pub(super) struct ConfigAction {
     /// Print the JSON schema.
     #[arg(long)]
     pub(super) schema: bool,
+    /// Print the table of fields, as the README has it.
+    #[arg(long)]
+    pub(super) table: bool,
     /// Check a file.
     #[arg(long, value_name = "FILE")]
     pub(super) check: Option<PathBuf>,

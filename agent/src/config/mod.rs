@@ -11,6 +11,7 @@
 //! - Printing a configuration and reading it gives the same configuration.
 
 mod load;
+mod table;
 mod values;
 
 #[cfg(test)]
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{Bytes, Quantity};
 
 pub use load::{ConfigError, parse, schema};
+pub use table::markdown_table;
 pub use values::{
     AbsolutePath, ByteSize, CfsPeriod, CgroupRoot, MaxPods, NodeName, PodPidsLimit, ReconcilePeriod,
     SocketPath, ThrottlingFactor, UsagePeriod,

@@ -137,3 +137,24 @@ fn the_schema_names_every_field_and_forbids_others() {
     );
     assert_eq!(schema["additionalProperties"], false);
 }
+
+#[test]
+fn the_table_has_every_field_with_its_default_and_a_meaning() {
+    let table = markdown_table();
+    assert!(
+        table.contains("| `memorySwap.swapBehavior` | `NoSwap` | Who may swap"),
+        "{table}"
+    );
+    assert!(
+        table.contains("| `enforceNodeAllocatable` | `[pods]` |"),
+        "{table}"
+    );
+    assert!(table.contains("| `probes.stalls` | `true` |"), "{table}");
+    for row in table.lines() {
+        let cells: Vec<_> = row.split(" | ").collect();
+        assert!(
+            row.starts_with("|---") || (cells.len() == 3 && cells[2].len() > 3),
+            "{row}"
+        );
+    }
+}
