@@ -7,9 +7,9 @@
 
 use std::fmt::Error;
 
-use prometheus_client::encoding::{DescriptorEncoder, LabelSetEncoder};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, LabelSetEncoder};
 
-use super::encode::{Labels, Value, describe, foreign, histogram, sample};
+use super::encode::{Labels, Rendered, Value, describe, foreign, histogram, sample};
 use super::families::{self as f, Family};
 use super::run_delay;
 use crate::model::{
@@ -19,76 +19,67 @@ use crate::model::{
 
 /// One cgroup that series are about: a container's, or a pod's.
 struct Subject<'a> {
-    pod: &'a PodReport,
     container: Option<&'a ContainerReport>,
     cgroup: &'a CgroupReport,
-    /// cAdvisor's `id`: the absolute path in the cgroup file system.
-    id: String,
-    image: std::borrow::Cow<'a, str>,
+    /// The labels of families of our own.
+    own: Rendered<'a>,
+    /// The labels of cAdvisor's families.
+    cadvisor: Rendered<'a>,
 }
 
 impl<'a> Subject<'a> {
-    fn of(report: &'a NodeReport) -> Vec<Self> {
-        let subject = |pod, container: Option<&'a ContainerReport>, cgroup: &'a CgroupReport| Self {
-            pod,
+    fn all(report: &'a NodeReport) -> Vec<Self> {
+        let root = report.root.trim_end_matches('/');
+        let subjects = |pod: &'a PodReport| {
+            let containers = pod
+                .containers
+                .iter()
+                .map(move |container| Self::new(root, pod, Some(container), &container.cgroup));
+            std::iter::once(Self::new(root, pod, None, &pod.cgroup)).chain(containers)
+        };
+        report.pods.iter().flat_map(subjects).collect()
+    }
+
+    fn new(
+        root: &str,
+        pod: &'a PodReport,
+        container: Option<&'a ContainerReport>,
+        cgroup: &'a CgroupReport,
+    ) -> Self {
+        let container_name = container.map_or("", |c| c.name.as_str());
+        let (namespace, pod_name) = (pod.namespace.as_str(), pod.name.as_str());
+        let image = container.and_then(|c| c.image.as_deref()).unwrap_or("");
+        let cadvisor = Rendered::new(
+            &[
+                ("container", container_name),
+                // For cAdvisor the id is the path in the cgroup file system, and the name is the runtime's id of the
+                // container, which is the last component.
+                ("id", &format!("{root}/{}", cgroup.path)),
+                ("image", &foreign(image)),
+                ("name", container.and_then(|_| cgroup.path.name()).unwrap_or("")),
+                ("namespace", namespace),
+            ],
+            ("pod", pod_name),
+        );
+        Self {
             container,
             cgroup,
-            id: format!("{}/{}", report.root.trim_end_matches('/'), cgroup.path),
-            image: container
-                .and_then(|c| c.image.as_deref())
-                .map_or_else(Default::default, foreign),
-        };
-        report
-            .pods
-            .iter()
-            .flat_map(|pod| {
-                let containers = pod
-                    .containers
-                    .iter()
-                    .map(move |c| subject(pod, Some(c), &c.cgroup));
-                std::iter::once(subject(pod, None, &pod.cgroup)).chain(containers)
-            })
-            .collect()
-    }
-
-    fn container_name(&self) -> &'a str {
-        self.container.map_or("", |c| c.name.as_str())
-    }
-
-    fn own_labels(&self) -> Labels<'a, 3> {
-        Labels([
-            ("container", self.container_name()),
-            ("namespace", self.pod.namespace.as_str()),
-            ("pod", self.pod.name.as_str()),
-        ])
-    }
-
-    /// cAdvisor's labels with up to two more.
-    fn cadvisor_labels<'s>(&'s self, more: &'s [(&'static str, &'static str)]) -> CadvisorLabels<'s> {
-        CadvisorLabels { subject: self, more }
+            own: Rendered::new(
+                &[("container", container_name), ("namespace", namespace)],
+                ("pod", pod_name),
+            ),
+            cadvisor,
+        }
     }
 }
 
-struct CadvisorLabels<'s> {
-    subject: &'s Subject<'s>,
-    more: &'s [(&'static str, &'static str)],
-}
+/// cAdvisor's labels with more of one family.
+struct With<'s>(&'s Rendered<'s>, &'s [(&'static str, &'static str)]);
 
-impl prometheus_client::encoding::EncodeLabelSet for CadvisorLabels<'_> {
+impl EncodeLabelSet for With<'_> {
     fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> Result<(), Error> {
-        let subject = self.subject;
-        // For cAdvisor the name is the runtime's id of the container, which is the cgroup's last component.
-        let name = subject.container.and_then(|c| c.cgroup.path.name()).unwrap_or("");
-        Labels([
-            ("container", subject.container_name()),
-            ("id", &subject.id),
-            ("image", &subject.image),
-            ("name", name),
-            ("namespace", subject.pod.namespace.as_str()),
-            ("pod", subject.pod.name.as_str()),
-        ])
-        .encode(encoder)?;
-        prometheus_client::encoding::EncodeLabelSet::encode(&self.more, encoder)
+        self.0.encode(encoder)?;
+        EncodeLabelSet::encode(&self.1, encoder)
     }
 }
 
@@ -220,7 +211,7 @@ static FAMILIES: &[PerCgroup] = &[
 
 /// Writes every series of pods and containers.
 pub(super) fn encode(report: &NodeReport, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
-    let subjects = Subject::of(report);
+    let subjects = Subject::all(report);
     for PerCgroup { family, more, value } in FAMILIES {
         let mut samples = subjects
             .iter()
@@ -232,8 +223,8 @@ pub(super) fn encode(report: &NodeReport, encoder: &mut DescriptorEncoder<'_>) -
         let mut metric = describe(encoder, family)?;
         for (subject, value) in samples {
             match more {
-                Some(more) => sample(&mut metric, family, &subject.cadvisor_labels(more), value)?,
-                None => sample(&mut metric, family, &subject.own_labels(), value)?,
+                Some(more) => sample(&mut metric, family, &With(&subject.cadvisor, more), value)?,
+                None => sample(&mut metric, family, &subject.own, value)?,
             }
         }
     }
@@ -257,7 +248,7 @@ fn page_faults(subjects: &[Subject<'_>], encoder: &mut DescriptorEncoder<'_>) ->
                 sample(
                     &mut metric,
                     &f::MEMORY_FAILURES,
-                    &subject.cadvisor_labels(&more),
+                    &With(&subject.cadvisor, &more),
                     count.into(),
                 )?;
             }
@@ -272,12 +263,7 @@ fn run_delays(subjects: &[Subject<'_>], encoder: &mut DescriptorEncoder<'_>) -> 
     for subject in subjects.iter().filter(|s| s.container.is_some()) {
         let Some(cpu) = &subject.cgroup.cpu else { continue };
         if let (Some(sum), Some(counts)) = (cpu.run_delay, &cpu.run_delay_histogram) {
-            histogram(
-                &mut metric,
-                &subject.own_labels(),
-                sum,
-                &run_delay::buckets(counts),
-            )?;
+            histogram(&mut metric, &subject.own, sum, &run_delay::buckets(counts))?;
         }
     }
     Ok(())

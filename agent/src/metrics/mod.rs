@@ -33,6 +33,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
 use crate::model::NodeReport;
+use classic::Classic;
 pub use counters::AgentCounters;
 pub use health::{Health, NotReady};
 use pool::{Pool, Pooled};
@@ -121,11 +122,9 @@ impl Metrics {
     /// The encoder refused a value; only a defect of ours makes it.
     pub fn scrape(&self, format: Format) -> Result<Pooled, fmt::Error> {
         let mut text = self.pool.take();
-        text::encode(text.as_mut(), &self.registry)?;
-        if format == Format::Classic {
-            let mut classic = self.pool.take();
-            classic::convert(text.as_str(), classic.as_mut());
-            return Ok(classic);
+        match format {
+            Format::OpenMetrics => text::encode(text.as_mut(), &self.registry)?,
+            Format::Classic => text::encode(&mut Classic::new(text.as_mut()), &self.registry)?,
         }
         Ok(text)
     }

@@ -5,8 +5,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// One for each format being written, and one still being sent.
-const KEPT: usize = 3;
+/// One being written, and one still being sent.
+const KEPT: usize = 2;
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Pool {
