@@ -1,9 +1,10 @@
-//! The configuration as users meet it: the shipped file, and a kubelet's own file.
+//! The configuration as users meet it: the shipped file, a kubelet's own file, the README's tables.
 
 use std::fs;
 use std::path::Path;
 
 use plimsoll::config::{self, CgroupDriver, Config};
+use plimsoll::metrics::families;
 
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
@@ -41,4 +42,18 @@ fn fields_shared_with_kubelet_are_read_as_kubelet_writes_them() {
     assert_eq!(config.system_reserved.cpu.milli_value(), 200);
     assert_eq!(config.kube_reserved.memory.value(), 1 << 30);
     assert_eq!(config.cpu_cfs_quota_period.period().0, 100_000);
+}
+
+#[test]
+fn the_readme_has_the_programs_tables() {
+    let readme = fs::read_to_string(repository().join("README.md")).unwrap();
+    for (command, table) in [
+        ("config --table", config::markdown_table()),
+        ("metrics", families::markdown_table()),
+    ] {
+        assert!(
+            readme.contains(&table),
+            "put the output of `plimsoll {command}` into README.md:\n{table}"
+        );
+    }
 }

@@ -44,7 +44,8 @@ fn a_node_that_has_everything_passes() {
 
 #[test]
 fn each_lack_has_its_verdict_and_a_way_out() {
-    let cases: [(&str, Verdict, fn(&mut NodeFacts)); 10] = [
+    type Lack = fn(&mut NodeFacts);
+    let cases: [(&str, Verdict, Lack); 10] = [
         ("kernel", Verdict::Missing, |f| f.kernel_version = (5, 10)),
         ("tested kernel", Verdict::Warn, |f| f.kernel_version = (5, 19)),
         ("BTF", Verdict::Warn, |f| f.btf = None),
@@ -59,7 +60,7 @@ fn each_lack_has_its_verdict_and_a_way_out() {
         ("root", Verdict::Warn, |f| f.is_root = false),
         ("CAP_BPF", Verdict::Warn, |f| f.capabilities &= !(1 << 39)),
         ("CAP_SYS_RESOURCE", Verdict::Warn, |f| {
-            f.capabilities &= !(1 << 24)
+            f.capabilities &= !(1 << 24);
         }),
     ];
     for (name, verdict, lack) in cases {
