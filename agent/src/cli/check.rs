@@ -6,11 +6,11 @@
 use serde::Serialize;
 
 use super::table::lay_out;
-use crate::model::ProbeReport;
+use crate::model::{ProbeReport, Shown};
 use crate::observe::node::{Capability, NodeFacts};
 
 /// How one thing stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// It is there.
@@ -110,19 +110,21 @@ pub fn checks(facts: &NodeFacts, probes: &[ProbeReport]) -> Vec<Check> {
         Check::new(name, there, Verdict::Warn, found, need, &how)
     }));
     all.extend(probes.iter().map(|probe| {
-        let found = match &probe.reason {
-            Some(reason) if !probe.attached => format!("not attached: {reason}"),
-            _ => "attached".to_owned(),
+        let found = if probe.attached {
+            "attached"
+        } else {
+            "not attached"
         };
+        let reason = probe.reason.as_deref().unwrap_or("no reason given");
+        let how = format!("{reason}; cgroup files serve meanwhile where they can");
         let name = format!("probe {}", probe.name);
-        let how = "see the checks above; cgroup files serve meanwhile where they can";
         Check::new(
             &name,
             probe.attached,
             Verdict::Warn,
             found,
             "watching by eBPF",
-            how,
+            &how,
         )
     }));
     all
@@ -277,19 +279,27 @@ pub(super) fn show(checks: &[Check]) -> String {
         cells.map(str::to_owned).to_vec()
     }));
     let mut text = lay_out(&rows, &[]);
-    let lacking = checks.iter().filter(|check| !check.how_to_get.is_empty());
-    let rows: Vec<_> = lacking
-        .map(|check| {
-            vec![
-                word(check.verdict).to_owned(),
-                check.name.clone(),
-                check.how_to_get.clone(),
-            ]
-        })
-        .collect();
-    if !rows.is_empty() {
+    // What helps several at once is said once.
+    let mut ways: Vec<(Verdict, &str, String)> = Vec::new();
+    for check in checks.iter().filter(|check| !check.how_to_get.is_empty()) {
+        match ways.iter_mut().find(|(_, how, _)| *how == check.how_to_get) {
+            Some((verdict, _, names)) => {
+                *verdict = check.verdict.max(*verdict);
+                names.push_str(&format!(", {}", check.name));
+            }
+            None => ways.push((check.verdict, &check.how_to_get, check.name.clone())),
+        }
+    }
+    if !ways.is_empty() {
         text.push_str("\nHow to get what is lacking:\n");
-        text.push_str(&lay_out(&rows, &[]));
+    }
+    for (verdict, how, names) in ways {
+        text.push_str(&format!(
+            "{:<7}  {}:\n         {}\n",
+            word(verdict),
+            Shown(&names),
+            Shown(how)
+        ));
     }
     let missing: Vec<_> = checks
         .iter()

@@ -112,7 +112,7 @@ fn a_probe_that_is_not_attached_says_why() {
     };
     let checks = checks(&able(), &[probe]);
     assert_eq!(verdicts(&checks, Verdict::Warn), ["probe stalls"]);
-    assert!(check::show(&checks).contains("not attached: EPERM"));
+    assert!(check::show(&checks).contains("warn     probe stalls:\n         EPERM; cgroup files"));
 }
 
 #[test]
