@@ -110,10 +110,10 @@ pub fn checks(facts: &NodeFacts, probes: &[ProbeReport]) -> Vec<Check> {
         Check::new(name, there, Verdict::Warn, found, need, &how)
     }));
     all.extend(probes.iter().map(|probe| {
-        let found = if probe.attached {
-            "attached"
-        } else {
-            "not attached"
+        let found = match (&probe.reason, probe.attached) {
+            (Some(lack), true) => format!("attached, {lack}"),
+            (None, true) => "attached".to_owned(),
+            (_, false) => "not attached".to_owned(),
         };
         let reason = probe.reason.as_deref().unwrap_or("no reason given");
         let how = format!("{reason}; cgroup files serve meanwhile where they can");
