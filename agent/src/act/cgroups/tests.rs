@@ -153,11 +153,7 @@ fn what_cannot_be_taken_back_is_told() {
         panic!("{report:?}");
     };
     let said: Vec<_> = failed.left_over.iter().map(ToString::to_string).collect();
-    assert_eq!(
-        said.len(),
-        3,
-        "the container, so the controllers, so the pod: {said:?}"
-    );
+    assert_eq!(said.len(), 2, "the container, and so the pod: {said:?}");
     assert!(
         said[0].starts_with("cannot remove the cgroup pod1/c: "),
         "{said:?}"
