@@ -276,4 +276,6 @@ fn words(sign: char, controllers: &[Controller]) -> String {
 }
 
 #[cfg(test)]
+mod props;
+#[cfg(test)]
 mod tests;

@@ -10,10 +10,10 @@ use crate::model::{
     NodeCapacity, Pod, PodName, PodUid, Quantity, ResourceList, Resources, RestartPolicy,
 };
 
-pub(super) const GI: u64 = 1 << 30;
+pub(crate) const GI: u64 = 1 << 30;
 
 /// Amounts written as `cpu=500m memory=1Gi`.
-pub(super) fn list(text: &str) -> ResourceList {
+pub(crate) fn list(text: &str) -> ResourceList {
     text.split_whitespace()
         .map(|item| {
             let (name, amount) = item.split_once('=').unwrap();
@@ -22,14 +22,14 @@ pub(super) fn list(text: &str) -> ResourceList {
         .collect()
 }
 
-pub(super) fn resources(requests: &str, limits: &str) -> Resources {
+pub(crate) fn resources(requests: &str, limits: &str) -> Resources {
     Resources {
         requests: list(requests),
         limits: list(limits),
     }
 }
 
-pub(super) fn container(name: &str, requests: &str, limits: &str) -> Container {
+pub(crate) fn container(name: &str, requests: &str, limits: &str) -> Container {
     Container {
         name: ContainerName::parse(name).unwrap(),
         kind: ContainerKind::App,
@@ -44,14 +44,14 @@ pub(super) fn container(name: &str, requests: &str, limits: &str) -> Container {
     }
 }
 
-pub(super) fn init(name: &str, kind: ContainerKind, requests: &str, limits: &str) -> Container {
+pub(crate) fn init(name: &str, kind: ContainerKind, requests: &str, limits: &str) -> Container {
     Container {
         kind,
         ..container(name, requests, limits)
     }
 }
 
-pub(super) fn pod(name: &str, containers: Vec<Container>) -> Pod {
+pub(crate) fn pod(name: &str, containers: Vec<Container>) -> Pod {
     Pod {
         uid: PodUid::parse(&format!("uid-{name}")).unwrap(),
         namespace: Namespace::parse("default").unwrap(),
@@ -70,12 +70,12 @@ pub(super) fn pod(name: &str, containers: Vec<Container>) -> Pod {
 }
 
 /// A pod of one container.
-pub(super) fn simple(name: &str, requests: &str, limits: &str) -> Pod {
+pub(crate) fn simple(name: &str, requests: &str, limits: &str) -> Pod {
     pod(name, vec![container("main", requests, limits)])
 }
 
 /// 4 CPUs, 8 GiB, 1 GiB swap, 64 MiB in huge pages of 2 MiB.
-pub(super) fn node() -> NodeCapacity {
+pub(crate) fn node() -> NodeCapacity {
     NodeCapacity {
         cpu: MilliCpu(4000),
         memory: Bytes(8 * GI),
@@ -85,12 +85,12 @@ pub(super) fn node() -> NodeCapacity {
     }
 }
 
-pub(super) fn all_controllers() -> BTreeSet<Controller> {
+pub(crate) fn all_controllers() -> BTreeSet<Controller> {
     Controller::ALL.into()
 }
 
 /// Requests and limits such as the API server lets through: a request within its limit.
-pub(super) fn valid_resources() -> impl Strategy<Value = Resources> {
+pub(crate) fn valid_resources() -> impl Strategy<Value = Resources> {
     let one = || prop::option::of((0_u64..3000, prop::option::of(0_u64..3000)));
     (one(), one()).prop_map(|(cpu, memory)| {
         let mut resources = Resources::default();
@@ -109,7 +109,7 @@ pub(super) fn valid_resources() -> impl Strategy<Value = Resources> {
 }
 
 /// A pod that the API server lets through, named by its number.
-pub(super) fn valid_pod(number: usize) -> impl Strategy<Value = Pod> {
+pub(crate) fn valid_pod(number: usize) -> impl Strategy<Value = Pod> {
     let kinds = prop::collection::vec((0..3_usize, valid_resources()), 1..4);
     (kinds, -10..10_i32).prop_map(move |(kinds, priority)| {
         let mut made = pod(&format!("p{number}"), vec![container("app", "", "")]);
@@ -130,7 +130,7 @@ pub(super) fn valid_pod(number: usize) -> impl Strategy<Value = Pod> {
     })
 }
 
-pub(super) fn valid_pods(most: usize) -> impl Strategy<Value = Vec<Pod>> {
+pub(crate) fn valid_pods(most: usize) -> impl Strategy<Value = Vec<Pod>> {
     let strategies: Vec<_> = (0..most).map(|n| prop::option::of(valid_pod(n))).collect();
     strategies.prop_map(|pods| pods.into_iter().flatten().collect())
 }

@@ -14,4 +14,4 @@ pub mod resources;
 pub mod tripwire;
 
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
