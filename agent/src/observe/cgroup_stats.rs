@@ -7,9 +7,10 @@
 //!
 //! # Properties
 //! - A cgroup made again under the same name is sampled as the new one, with the new identity.
-//! - Descriptors kept open are those of the cgroups sampled last.
+//! - Descriptors kept open are those of cgroups sampled last, and no more than allowed.
+//! - A cgroup that cannot be read costs no other its sample.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::parse::{self, Pressure, PressureLine};
@@ -250,51 +251,86 @@ struct Kept {
 pub struct FileSampler {
     files: Vec<ControlFile>,
     kept: BTreeMap<CgroupPath, Kept>,
+    most_open: usize,
+    turn: usize,
     buffer: Vec<u8>,
 }
 
+/// What one round of sampling gave.
+#[derive(Debug, Default)]
+pub struct Samples {
+    /// Cgroups with their identity and figures, in the order asked for; those that are gone are left out.
+    pub taken: Vec<(CgroupPath, CgroupId, CgroupStats)>,
+    /// Cgroups that are there and could not be read.
+    pub refused: Vec<CgroupError>,
+}
+
 impl FileSampler {
+    /// Files kept open at most: half of the descriptors that a process may have unless somebody allows it more.
+    const MOST_OPEN: usize = 512;
+    /// After so many rounds files that did not exist are looked for again: a controller may have been enabled.
+    const LOOK_AGAIN: usize = 64;
+
     /// A sampler of these files of each cgroup.
     #[must_use]
     pub fn new(files: &[ControlFile]) -> Self {
+        Self::with_most_open(files, Self::MOST_OPEN)
+    }
+
+    /// A sampler that keeps at most so many files open; those of further cgroups are opened at each sample.
+    #[must_use]
+    pub fn with_most_open(files: &[ControlFile], most_open: usize) -> Self {
         Self {
             files: files.to_vec(),
             kept: BTreeMap::new(),
+            most_open,
+            turn: 0,
             buffer: Vec::new(),
         }
     }
 
-    /// One sample of each cgroup of `paths`; cgroups that are gone are left out, and files of others are closed.
-    ///
-    /// # Errors
-    /// The kernel's refusal of anything but a missing cgroup or file.
-    pub fn sample(
-        &mut self,
-        fs: &RealCgroupFs,
-        paths: &[CgroupPath],
-    ) -> Result<Vec<(CgroupPath, CgroupId, CgroupStats)>, CgroupError> {
+    /// One sample of each cgroup of `paths`; kept files of other cgroups are closed.
+    pub fn sample(&mut self, fs: &RealCgroupFs, paths: &[CgroupPath]) -> Samples {
         let mut before = std::mem::take(&mut self.kept);
-        let mut samples = Vec::with_capacity(paths.len());
+        let asked: BTreeSet<_> = paths.iter().collect();
+        before.retain(|path, _| asked.contains(path));
+        self.turn = (self.turn + 1) % Self::LOOK_AGAIN;
+        if self.turn == 0 {
+            before.retain(|_, kept| kept.files.len() == self.files.len());
+        }
+        let mut open: usize = before.values().map(|kept| kept.files.len()).sum();
+        let mut samples = Samples::default();
         for path in paths {
-            let known = before.remove(path).map(Ok);
-            let sampled = known
-                .unwrap_or_else(|| self.open(fs, path))
-                .and_then(|kept| self.read(kept));
-            let sampled = match sampled {
-                // Gone since it was opened: perhaps another one has its place.
-                Err(error) if error.is_gone() => self.open(fs, path).and_then(|kept| self.read(kept)),
-                sampled => sampled,
+            let known = before.remove(path);
+            open -= known.as_ref().map_or(0, |kept| kept.files.len());
+            let may_keep = open + self.files.len() <= self.most_open;
+            let sampled = match known.map(|kept| self.read(kept)) {
+                Some(Err(error)) if !error.is_gone() => Err(error),
+                Some(Ok((kept, stats))) => Ok((Some(kept), stats)),
+                // Not open yet, or gone since: perhaps another one has its place.
+                None | Some(Err(_)) if may_keep => self
+                    .open(fs, path)
+                    .and_then(|kept| self.read(kept))
+                    .map(|(kept, stats)| (Some(kept), stats)),
+                None | Some(Err(_)) => CgroupStats::read(fs, path, &self.files).map(|stats| (None, stats)),
             };
+            let sampled = sampled.and_then(|(kept, stats)| {
+                let id = kept.as_ref().map_or_else(|| fs.id(path), |kept| Ok(kept.id))?;
+                Ok((id, kept, stats))
+            });
             match sampled {
-                Ok((kept, stats)) => {
-                    samples.push((path.clone(), kept.id, stats));
-                    self.kept.insert(path.clone(), kept);
+                Ok((id, kept, stats)) => {
+                    samples.taken.push((path.clone(), id, stats));
+                    if let Some(kept) = kept {
+                        open += kept.files.len();
+                        self.kept.insert(path.clone(), kept);
+                    }
                 }
                 Err(error) if error.is_gone() => {}
-                Err(error) => return Err(error),
+                Err(error) => samples.refused.push(error),
             }
         }
-        Ok(samples)
+        samples
     }
 
     fn open(&self, fs: &RealCgroupFs, path: &CgroupPath) -> Result<Kept, CgroupError> {

@@ -80,15 +80,16 @@ impl Sampler {
             .iter()
             .filter_map(|(_, id)| Some((*id, reading(snapshot.get(*id)?, self.further.get(id)))))
             .collect();
-        match self.basic.sample(&self.fs, &unseen) {
-            Ok(samples) => readings.extend(samples.into_iter().map(|(_, id, stats)| {
-                let further = self.further.get(&id);
-                (
-                    id,
-                    reading(&CgroupSample::empty(id, None), Some(&with_basic(further, stats))),
-                )
-            })),
-            Err(error) => warn!(%error, "cgroups cannot be sampled from their files"),
+        let samples = self.basic.sample(&self.fs, &unseen);
+        readings.extend(samples.taken.into_iter().map(|(_, id, stats)| {
+            let further = self.further.get(&id);
+            (
+                id,
+                reading(&CgroupSample::empty(id, None), Some(&with_basic(further, stats))),
+            )
+        }));
+        for error in samples.refused {
+            warn!(%error, "a cgroup cannot be sampled from its files");
         }
         readings
     }

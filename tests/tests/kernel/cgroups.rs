@@ -462,15 +462,18 @@ fn kept_files_say_what_files_opened_anew_say() {
         .unwrap();
     let mut sampler = FileSampler::new(&CgroupStats::FILES);
     let paths = [at.clone(), path("none")];
-    sampler.sample(root.fs(), &paths).unwrap();
+    sampler.sample(root.fs(), &paths);
     until("the loop has run and stands still", || state_of(pid) == 'T');
-    let samples = sampler.sample(root.fs(), &paths).unwrap();
+    let samples = sampler.sample(root.fs(), &paths).taken;
     assert_eq!(samples.len(), 1);
     assert_eq!((&samples[0].0, samples[0].1), (&at, first));
     let last = samples[0].2;
     assert!(last.cpu.unwrap().usage > Duration::from_millis(1));
     let anew = CgroupStats::read(root.fs(), &at, &CgroupStats::FILES).unwrap();
     assert_eq!(anew.cpu, last.cpu);
+    let mut without_room = FileSampler::with_most_open(&CgroupStats::FILES, 0);
+    let samples = without_room.sample(root.fs(), &paths).taken;
+    assert_eq!((samples[0].1, samples[0].2.cpu), (first, last.cpu));
     assert_eq!(anew.memory_current.is_some(), last.memory_current.is_some());
     assert_eq!(
         last.memory_current.is_some(),
@@ -481,13 +484,13 @@ fn kept_files_say_what_files_opened_anew_say() {
     root.fs().kill(&at).unwrap();
     root.settle(&at);
     root.fs().remove(&at).unwrap();
-    assert!(sampler.sample(root.fs(), &paths).unwrap().is_empty());
+    assert!(sampler.sample(root.fs(), &paths).taken.is_empty());
     let second = root.fs().create(&at).unwrap();
-    let samples = sampler.sample(root.fs(), &paths).unwrap();
+    let samples = sampler.sample(root.fs(), &paths).taken;
     assert_eq!(samples[0].1, second);
     root.fs().remove(&at).unwrap();
     let third = root.fs().create(&at).unwrap();
-    let samples = sampler.sample(root.fs(), &paths).unwrap();
+    let samples = sampler.sample(root.fs(), &paths).taken;
     assert_eq!(samples[0].1, third, "made anew between two samples");
     assert_ne!(second, third);
 }
