@@ -5,4 +5,5 @@
 mod cgroups;
 mod contract;
 mod differential;
+mod process;
 mod support;

@@ -1,7 +1,7 @@
 //! What each container of a pod should come to, as the facts stand.
 
 use crate::model::{BootTime, Container, ContainerKind, ContainerName, Pod, RestartPolicy};
-use crate::state::containers::{ContainerRun, PodRun, Run};
+use crate::state::containers::{ContainerRun, LastExit, PodRun, Run};
 
 /// What a container should come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,7 +130,7 @@ pub(super) fn cannot_begin(run: &PodRun) -> bool {
 
 fn has_succeeded(known: &ContainerRun) -> bool {
     let down = known.run == Run::Down && !known.outdated;
-    down && known.last_exit.as_ref().is_some_and(|exit| exit.succeeded())
+    down && known.last_exit.as_ref().is_some_and(LastExit::succeeded)
 }
 
 pub(super) fn all_down<'a>(mut states: impl Iterator<Item = &'a ContainerRun>) -> bool {

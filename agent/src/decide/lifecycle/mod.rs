@@ -96,13 +96,16 @@ pub fn step(run: &mut PodRun, now: BootTime) -> Step {
     }
 }
 
+/// The kind of an action, which becomes one with the container's name.
+type Act = fn(ContainerName) -> Action;
+
 /// One container's part of a step: what to do, and when to look again.
 fn advance(
     container: &mut ContainerRun,
     goal: Goal,
     now: BootTime,
     kill_at: impl Fn(BootTime) -> BootTime,
-) -> (Option<fn(ContainerName) -> Action>, Option<BootTime>) {
+) -> (Option<Act>, Option<BootTime>) {
     match (&mut container.run, goal) {
         (Run::Down, Goal::Run(from)) if from > now => (None, Some(from)),
         (Run::Down, Goal::Run(_)) => {

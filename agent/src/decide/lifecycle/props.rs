@@ -304,7 +304,7 @@ proptest! {
     fn whatever_happens_the_rules_hold_and_a_stopped_pod_ends(
         pod in pods(), ops in ops(), luck in prop::collection::vec(any::<bool>(), 0..12),
     ) {
-        let mut node = Node::new(pod, luck.iter().map(|l| *l).chain([true]).collect());
+        let mut node = Node::new(pod, luck.iter().copied().chain([true]).collect());
         node.decide()?;
         for op in &ops {
             node.perform(op);

@@ -98,7 +98,7 @@ pub trait Processes {
     /// Reads a process's `oom_score_adj`.
     ///
     /// # Errors
-    /// The kernel's refusal; a process that is gone or another one is `Ok(None)`.
+    /// The kernel's refusal; a process that is gone, on its way out or another one is `Ok(None)`.
     fn oom_score_adj(&self, identity: ProcessIdentity) -> Result<Option<OomScoreAdj>, ProcessError>;
 }
 

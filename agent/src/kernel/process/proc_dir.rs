@@ -18,9 +18,14 @@ use crate::model::{ExitStatus, OomScoreAdj, ProcessIdentity};
 pub(super) struct ProcessFacts {
     pub(super) identity: ProcessIdentity,
     pub(super) parent: u32,
+    /// Whether it has begun to end.
+    pub(super) exiting: bool,
     /// How it ended, for a process that waits to be reaped.
     pub(super) ended: Option<ExitStatus>,
 }
+
+/// `PF_EXITING` of `linux/sched.h`, in field 9 of `/proc/PID/stat`.
+const EXITING: u32 = 0x4;
 
 /// An open `/proc/PID`.
 pub(super) struct ProcDir {
@@ -38,19 +43,8 @@ impl ProcDir {
         let Some(process) = opened else {
             return Ok(None);
         };
-        let read = process.open_relative("stat").and_then(|mut file| {
-            let mut text = Vec::new();
-            file.read_to_end(&mut text)?;
-            Ok(text)
-        });
-        let Some(text) = gone_is_none(read, pid)? else {
-            return Ok(None);
-        };
-        let facts = parse_stat(&text).ok_or_else(|| {
-            let found = format!("pid {pid}, {:?}", String::from_utf8_lossy(&text));
-            ProcessError::new(ProcessStep::Inspect, found, io::ErrorKind::InvalidData)
-        })?;
-        Ok(Some(Self { process, facts }))
+        let facts = read_stat(&process, pid)?;
+        Ok(facts.map(|facts| Self { process, facts }))
     }
 
     /// The same, but only for this very process.
@@ -58,7 +52,7 @@ impl ProcDir {
         Ok(Self::open(identity.pid)?.filter(|dir| dir.facts.identity == identity))
     }
 
-    /// Its `oom_score_adj`; none once it is gone.
+    /// Its `oom_score_adj`; none once it is gone or on its way out, when recent kernels show 0.
     pub(super) fn oom_score_adj(&self) -> Result<Option<OomScoreAdj>, ProcessError> {
         let pid = self.facts.identity.pid;
         let read = self.process.open_relative("oom_score_adj").and_then(|mut file| {
@@ -69,8 +63,9 @@ impl ProcDir {
         let Some(text) = gone_is_none(read, pid)? else {
             return Ok(None);
         };
+        let still = read_stat(&self.process, pid)?.is_some_and(|facts| !facts.exiting);
         match text.trim().parse() {
-            Ok(value) => Ok(Some(OomScoreAdj(value))),
+            Ok(value) => Ok(still.then_some(OomScoreAdj(value))),
             Err(_) => Err(ProcessError::new(
                 ProcessStep::Inspect,
                 format!("pid {pid}, oom_score_adj {text:?}"),
@@ -95,6 +90,23 @@ impl ProcDir {
     }
 }
 
+/// What the process's `stat` says now; none once it is gone.
+fn read_stat(process: &Process, pid: u32) -> Result<Option<ProcessFacts>, ProcessError> {
+    let read = process.open_relative("stat").and_then(|mut file| {
+        let mut text = Vec::new();
+        file.read_to_end(&mut text)?;
+        Ok(text)
+    });
+    let Some(text) = gone_is_none(read, pid)? else {
+        return Ok(None);
+    };
+    let facts = parse_stat(&text).ok_or_else(|| {
+        let found = format!("pid {pid}, {:?}", String::from_utf8_lossy(&text));
+        ProcessError::new(ProcessStep::Inspect, found, io::ErrorKind::InvalidData)
+    })?;
+    Ok(Some(facts))
+}
+
 /// Reads `/proc/PID/stat`. The command's name is the process's own choice and may hold anything, blanks and
 /// parentheses included; the last `)` ends it. None for what the kernel would never write.
 pub(super) fn parse_stat(text: &[u8]) -> Option<ProcessFacts> {
@@ -117,6 +129,7 @@ pub(super) fn parse_stat(text: &[u8]) -> Option<ProcessFacts> {
             start_ticks: stat.starttime,
         },
         parent: u32::try_from(stat.ppid).ok()?,
+        exiting: ended.is_some() || stat.flags & EXITING != 0,
         ended,
     })
 }

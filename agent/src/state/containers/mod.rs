@@ -275,7 +275,7 @@ impl ContainerRun {
                 self.ended(status, since, now);
             }
             (ContainerEvent::OomKilled(at), Run::Running { since, .. }) if at >= since => {
-                self.oom_seen = true
+                self.oom_seen = true;
             }
             (ContainerEvent::OomKilled(at), _) => {
                 if let Some(exit) = self.last_exit.as_mut().filter(|exit| at >= exit.started) {
