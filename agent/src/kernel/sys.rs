@@ -40,7 +40,8 @@ pub(super) enum Side {
     Parent { pid: u32, pidfd: OwnedFd },
 }
 
-/// Makes a process that is a member of `cgroup` from its first instant, with a copy of this one's memory.
+/// Makes a process with a copy of this one's memory: a member of `cgroup` from its first instant, or, without
+/// one, of this process's own cgroup.
 ///
 /// Signal handlers are reset in the child, ignored signals stay ignored; the caller has blocked all signals.
 ///
@@ -51,13 +52,14 @@ pub(super) enum Side {
 /// # Safety
 /// In the child only the calling thread exists, while locks of the allocator and of libc may be held for ever
 /// by the others. The child may make nothing but async-signal-safe calls until it executes a program or exits.
-pub(super) unsafe fn clone_into_cgroup(cgroup: BorrowedFd<'_>) -> io::Result<Side> {
+pub(super) unsafe fn clone_process(cgroup: Option<BorrowedFd<'_>>) -> io::Result<Side> {
     let mut pidfd: libc::c_int = -1;
+    let into = if cgroup.is_some() { CLONE_INTO_CGROUP } else { 0 };
     let args = CloneArgs {
-        flags: CLONE_CLEAR_SIGHAND | CLONE_INTO_CGROUP | CLONE_PIDFD,
+        flags: CLONE_CLEAR_SIGHAND | CLONE_PIDFD | into,
         pidfd: (&raw mut pidfd).addr() as u64,
         exit_signal: u64::from(libc::SIGCHLD.unsigned_abs()),
-        cgroup: u64::from(cgroup.as_raw_fd().unsigned_abs()),
+        cgroup: cgroup.map_or(0, |fd| fd.as_raw_fd().unsigned_abs().into()),
         ..CloneArgs::default()
     };
     // SAFETY: `args` and `pidfd` are valid for the sizes given; without CLONE_VM and with no stack given the

@@ -22,7 +22,8 @@ use crate::model::LaunchSpec;
 pub(super) const REPORT: usize = 8;
 
 /// The steps, in their order.
-const STEPS: [ProcessStep; 10] = [
+const STEPS: [ProcessStep; 11] = [
+    ProcessStep::JoinCgroup,
     ProcessStep::NewSession,
     ProcessStep::SetStdio,
     ProcessStep::SetOomScoreAdj,
@@ -64,6 +65,8 @@ pub(super) struct ChildPlan {
     user: Option<u32>,
     group: Option<u32>,
     oom_score_adj: String,
+    /// `cgroup.procs` of the cgroup to move into, for a child that was not made there.
+    pub(super) join: Option<OwnedFd>,
     /// Standard input.
     pub(super) null: OwnedFd,
     /// Standard output and error.
@@ -100,6 +103,7 @@ impl ChildPlan {
             user: spec.user,
             group: spec.group,
             oom_score_adj: spec.oom_score_adj.to_string(),
+            join: None,
             null,
             log,
             report,
@@ -155,6 +159,13 @@ pub(super) unsafe fn run(plan: &ChildPlan) -> ! {
 unsafe fn steps(plan: &ChildPlan) -> Result<Infallible, Failure> {
     // SAFETY: system calls with integers, valid descriptors and null-terminated strings that `plan` owns.
     unsafe {
+        if let Some(members) = &plan.join {
+            // "0" stands for the writer.
+            check(
+                ProcessStep::JoinCgroup,
+                libc::write(members.as_raw_fd(), c"0".as_ptr().cast(), 1) as c_long,
+            )?;
+        }
         check(ProcessStep::NewSession, libc::setsid().into())?;
         for (from, to) in [(&plan.null, 0), (&plan.log, 1), (&plan.log, 2)] {
             check(ProcessStep::SetStdio, libc::dup2(from.as_raw_fd(), to).into())?;

@@ -8,6 +8,13 @@
 //! that nothing breaks when the agent goes away. Adoption opens a pidfd first and then checks, through it, the
 //! recorded start time and that the cgroup lists the process.
 //!
+//! **A kernel's defect.** Since the change that made `cgroup.kill` catch forks (6.14, and the stable releases of
+//! early 2025), `clone3` compares a count of kills of the caller's cgroup with that of the target: a child that is
+//! put into a cgroup that was ever killed is itself killed, before it does anything. Such a death is seen (the
+//! child ended by SIGKILL and never executed a program), and the launch is made once more with a child that moves
+//! into the cgroup itself, before it becomes the program. Only there is the child, not the program, outside for
+//! a moment.
+//!
 //! # What holds
 //! - A failed launch leaves no process; the error names the step, its subject and the errno.
 //! - No descriptor of the agent but the three standard ones reaches the program; its signals are at their defaults.
@@ -116,6 +123,8 @@ pub enum ProcessStep {
     Clone,
     /// Waiting for the child to reach its program.
     AwaitProgram,
+    /// Moving into the cgroup, where `clone3` could not put it.
+    JoinCgroup,
     /// `setsid`.
     NewSession,
     /// Putting standard input, output and error in place.
@@ -156,6 +165,7 @@ impl fmt::Display for ProcessStep {
             Self::OpenStdio => "open the standard descriptors",
             Self::Clone => "make a process in the cgroup",
             Self::AwaitProgram => "see the program started",
+            Self::JoinCgroup => "move into the cgroup",
             Self::NewSession => "make a session",
             Self::SetStdio => "redirect input and output",
             Self::SetOomScoreAdj => "set oom_score_adj",

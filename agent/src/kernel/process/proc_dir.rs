@@ -18,14 +18,18 @@ use crate::model::{ExitStatus, OomScoreAdj, ProcessIdentity};
 pub(super) struct ProcessFacts {
     pub(super) identity: ProcessIdentity,
     pub(super) parent: u32,
+    /// Whether it has executed a program since it was forked.
+    pub(super) executed: bool,
     /// Whether it has begun to end.
     pub(super) exiting: bool,
     /// How it ended, for a process that waits to be reaped.
     pub(super) ended: Option<ExitStatus>,
 }
 
-/// `PF_EXITING` of `linux/sched.h`, in field 9 of `/proc/PID/stat`.
+/// `PF_EXITING` of the kernel's `sched.h`, in field 9 of `/proc/PID/stat`.
 const EXITING: u32 = 0x4;
+/// `PF_FORKNOEXEC`: forked, and no program executed since.
+const FORKED_ONLY: u32 = 0x40;
 
 /// An open `/proc/PID`.
 pub(super) struct ProcDir {
@@ -129,6 +133,7 @@ pub(super) fn parse_stat(text: &[u8]) -> Option<ProcessFacts> {
             start_ticks: stat.starttime,
         },
         parent: u32::try_from(stat.ppid).ok()?,
+        executed: stat.flags & FORKED_ONLY == 0,
         exiting: ended.is_some() || stat.flags & EXITING != 0,
         ended,
     })

@@ -48,50 +48,15 @@ impl RealProcesses {
 
 impl Processes for RealProcesses {
     fn launch(&self, spec: &LaunchSpec, cgroup: &OwnedFd) -> Result<Process, ProcessError> {
-        let program = subject(spec);
-        let stdio = |errno: Errno| ProcessError::new(ProcessStep::OpenStdio, "/dev/null and a pipe", errno);
-        if spec.argv.first().is_none_or(String::is_empty) {
-            return Err(ProcessError::new(
-                ProcessStep::Prepare,
-                "no program is given",
-                Errno::INVAL,
-            ));
+        match launch_once(spec, cgroup, Entry::Born)? {
+            Launch::Runs(process) => return Ok(process),
+            Launch::KilledBefore => {}
         }
-        if [spec.user, spec.group].contains(&Some(u32::MAX)) {
-            // To setresuid(2) and setresgid(2) it means: leave as it is.
-            return Err(ProcessError::new(
-                ProcessStep::Prepare,
-                "user or group 4294967295",
-                Errno::INVAL,
-            ));
-        }
-        let log = log::open_for_container(&spec.log_path)
-            .map_err(|e| ProcessError::new(ProcessStep::OpenLog, format!("{:?}", e.path), e.source))?;
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let null = rustix::fs::open("/dev/null", flags, Mode::empty()).map_err(stdio)?;
-        let (answer, report) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(stdio)?;
-        let plan = ChildPlan::new(
-            spec,
-            above_stdio(&null).map_err(stdio)?,
-            above_stdio(&log).map_err(stdio)?,
-            above_stdio(&report).map_err(stdio)?,
-        )
-        .map_err(|e| ProcessError::new(ProcessStep::Prepare, format!("{program}: a NUL byte"), e))?;
-        drop((null, log, report));
-
-        let (pid, pidfd) = start(&plan, cgroup.as_fd())
-            .map_err(|e| ProcessError::new(ProcessStep::Clone, program.as_str(), e))?;
-        // The child has its own copy of the pipe's other end; ours would keep the pipe open for ever.
-        drop(plan);
-        let arrived = await_program(answer, spec).and_then(|()| self.started(pid, &program));
-        match arrived {
-            Ok(identity) => Ok(Process {
-                identity,
-                pidfd: Some(pidfd),
-            }),
-            Err(error) => {
-                discard(&pidfd)?;
-                Err(error)
+        match launch_once(spec, cgroup, Entry::Moves)? {
+            Launch::Runs(process) => Ok(process),
+            Launch::KilledBefore => {
+                let subject = format!("{}: SIGKILL came first", subject(spec));
+                Err(ProcessError::new(ProcessStep::AwaitProgram, subject, Errno::INTR))
             }
         }
     }
@@ -168,26 +133,101 @@ impl Processes for RealProcesses {
     }
 }
 
-impl RealProcesses {
-    /// The identity of a child that was just made; it has its pid until it is reaped, so it is this one's.
-    fn started(self, pid: u32, program: &str) -> Result<ProcessIdentity, ProcessError> {
-        self.identify(pid)?.ok_or_else(|| {
-            ProcessError::new(
-                ProcessStep::Inspect,
-                format!("{program}, pid {pid}"),
-                Errno::NOENT,
-            )
-        })
+/// How a child comes into its cgroup.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Entry {
+    /// The kernel makes it there.
+    Born,
+    /// It moves there before it does anything else.
+    Moves,
+}
+
+/// What came of a launch without an error.
+enum Launch {
+    Runs(Process),
+    /// It was killed before it reached its program, and has been reaped.
+    KilledBefore,
+}
+
+fn launch_once(spec: &LaunchSpec, cgroup: &OwnedFd, entry: Entry) -> Result<Launch, ProcessError> {
+    let program = subject(spec);
+    let (plan, answer) = prepare(spec, cgroup, entry)?;
+    let into = (entry == Entry::Born).then_some(cgroup.as_fd());
+    let (pid, pidfd) =
+        start(&plan, into).map_err(|e| ProcessError::new(ProcessStep::Clone, program.as_str(), e))?;
+    // The child has its own copy of the pipe's other end; ours would keep the pipe open for ever.
+    drop(plan);
+    // It has its pid until it is reaped, so what is found there is this child.
+    let missing = || {
+        ProcessError::new(
+            ProcessStep::Inspect,
+            format!("{program}, pid {pid}"),
+            Errno::NOENT,
+        )
+    };
+    let arrived = await_program(answer, spec).and_then(|()| ProcDir::open(pid)?.ok_or_else(missing));
+    match arrived {
+        Ok(dir) if dir.facts.executed => Ok(Launch::Runs(Process {
+            identity: dir.facts.identity,
+            pidfd: Some(pidfd),
+        })),
+        Ok(_) => discard(&pidfd).map(|()| Launch::KilledBefore),
+        Err(error) => {
+            discard(&pidfd)?;
+            Err(error)
+        }
     }
+}
+
+/// Checks and opens all that a child needs; also gives the end of the pipe on which it answers.
+fn prepare(spec: &LaunchSpec, cgroup: &OwnedFd, entry: Entry) -> Result<(ChildPlan, OwnedFd), ProcessError> {
+    let stdio = |errno: Errno| ProcessError::new(ProcessStep::OpenStdio, "/dev/null and a pipe", errno);
+    if spec.argv.first().is_none_or(String::is_empty) {
+        return Err(ProcessError::new(
+            ProcessStep::Prepare,
+            "no program is given",
+            Errno::INVAL,
+        ));
+    }
+    if [spec.user, spec.group].contains(&Some(u32::MAX)) {
+        // To setresuid(2) and setresgid(2) it means: leave as it is.
+        return Err(ProcessError::new(
+            ProcessStep::Prepare,
+            "user or group 4294967295",
+            Errno::INVAL,
+        ));
+    }
+    let log = log::open_for_container(&spec.log_path)
+        .map_err(|e| ProcessError::new(ProcessStep::OpenLog, format!("{:?}", e.path), e.source))?;
+    let null =
+        rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(stdio)?;
+    let (answer, report) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(stdio)?;
+    let [null, log, report] = [&null, &log, &report].map(above_stdio);
+    let plan = ChildPlan::new(
+        spec,
+        null.map_err(stdio)?,
+        log.map_err(stdio)?,
+        report.map_err(stdio)?,
+    );
+    let nul = |e| ProcessError::new(ProcessStep::Prepare, format!("{}: a NUL byte", subject(spec)), e);
+    let mut plan = plan.map_err(nul)?;
+    if entry == Entry::Moves {
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        let members = rustix::fs::openat(cgroup, "cgroup.procs", flags, Mode::empty())
+            .and_then(|members| above_stdio(&members))
+            .map_err(|e| ProcessError::new(ProcessStep::JoinCgroup, "cgroup.procs", e))?;
+        plan.join = Some(members);
+    }
+    Ok((plan, answer))
 }
 
 /// Clones with all signals blocked: a handler of the agent that ran in the child before its handlers are gone
 /// would act on what both share, such as the pipe that wakes the agent's event loop.
-fn start(plan: &ChildPlan, cgroup: BorrowedFd<'_>) -> io::Result<(u32, OwnedFd)> {
+fn start(plan: &ChildPlan, cgroup: Option<BorrowedFd<'_>>) -> io::Result<(u32, OwnedFd)> {
     let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
     #[expect(unsafe_code, reason = "clone3 and what its child does")]
     // SAFETY: the child goes straight into `child::run`, which is made for it.
-    let side = unsafe { sys::clone_into_cgroup(cgroup) };
+    let side = unsafe { sys::clone_process(cgroup) };
     match side {
         Ok(Side::Child) => {
             #[expect(unsafe_code, reason = "as above")]

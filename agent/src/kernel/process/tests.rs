@@ -209,6 +209,25 @@ fn each_failure_names_its_step_and_subject() {
 }
 
 #[test]
+fn a_cgroup_that_was_killed_once_takes_processes_again() {
+    let Some(bed) = CgroupBed::make("killed") else {
+        return;
+    };
+    let logs = tempfile::tempdir().unwrap();
+    for round in 1..4 {
+        fs::write(bed.path.join("cgroup.kill"), "1").unwrap();
+        let script = format!("grep -c /plimsoll-test-killed- /proc/self/cgroup; exit {round}");
+        let spec = launch_spec(&["sh", "-c", &script], logs.path());
+        let process = RealProcesses.launch(&spec, &bed.open().unwrap()).unwrap();
+        assert_eq!(wait(&RealProcesses, &process), ExitStatus::Code(round));
+        assert_eq!(
+            fs::read_to_string(&spec.log_path).unwrap(),
+            "1\n".repeat(round.unsigned_abs() as usize)
+        );
+    }
+}
+
+#[test]
 fn launches_from_many_threads_each_reach_their_program() {
     let Some(bed) = CgroupBed::make("threads") else {
         return;
@@ -365,7 +384,7 @@ fn stat_line(pid: u32, name: &[u8], parent: u32, start: u64) -> Vec<u8> {
     let mut line = format!("{pid} (").into_bytes();
     line.extend_from_slice(name);
     line.extend_from_slice(
-        format!(") S {parent} 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 {start}").as_bytes(),
+        format!(") S {parent} 1 1 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 {start}").as_bytes(),
     );
     line.extend_from_slice(
         b" 1 1 18446744073709551615 1 1 1 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 1 1 1 1 1 1 1 9\n",
@@ -381,7 +400,7 @@ proptest! {
     ) {
         let facts = parse_stat(&stat_line(pid, &name, parent, start));
         let identity = ProcessIdentity { pid, start_ticks: start };
-        prop_assert_eq!(facts, Some(ProcessFacts { identity, parent, exiting: false, ended: None }));
+        prop_assert_eq!(facts, Some(ProcessFacts { identity, parent, executed: true, exiting: false, ended: None }));
     }
 
     #[test]
@@ -397,7 +416,7 @@ proptest! {
         let members: Vec<_> = ages.iter().enumerate().map(|(n, (age, parent))| ProcessFacts {
             identity: ProcessIdentity { pid: 100 + u32::try_from(n).unwrap(), start_ticks: *age },
             parent: parent.filter(|p| *p < n).map_or(1, |p| 100 + u32::try_from(p).unwrap()),
-            exiting: false, ended: None,
+            executed: true, exiting: false, ended: None,
         }).collect();
         let first = first_of(&members);
         prop_assert_eq!(first.is_none(), members.is_empty());
