@@ -132,10 +132,12 @@ fn a_protected_score_is_set_before_the_user_changes_and_inherited() {
 fn a_full_cgroup_refuses_the_process_and_a_full_memory_kills_it() {
     let Some(bed) = Bed::new("limits") else { return };
     let write = |file, value| bed.root.fs().write(&bed.cgroup, file, value).unwrap();
-    bed.root
-        .fs()
-        .write(&path("pod"), ControlFile::SubtreeControl, "+pids +memory")
-        .unwrap();
+    for parent in [CgroupPath::ROOT, path("pod")] {
+        bed.root
+            .fs()
+            .write(&parent, ControlFile::SubtreeControl, "+pids +memory")
+            .unwrap();
+    }
     write(ControlFile::PidsMax, "0");
     let dir = bed.root.fs().open_dir(&bed.cgroup).unwrap();
     let error = RealProcesses.launch(&bed.shell(":"), &dir).unwrap_err();

@@ -8,12 +8,12 @@
 //! that nothing breaks when the agent goes away. Adoption opens a pidfd first and then checks, through it, the
 //! recorded start time and that the cgroup lists the process.
 //!
-//! **A kernel's defect.** Since the change that made `cgroup.kill` catch forks (6.14, and the stable releases of
-//! early 2025), `clone3` compares a count of kills of the caller's cgroup with that of the target: a child that is
-//! put into a cgroup that was ever killed is itself killed, before it does anything. Such a death is seen (the
-//! child ended by SIGKILL and never executed a program), and the launch is made once more with a child that moves
-//! into the cgroup itself, before it becomes the program. Only there is the child, not the program, outside for
-//! a moment.
+//! **A kernel's defect.** Since `cgroup.kill` catches forks by counting kills (6.14), `clone3` compares the count
+//! of the caller's cgroup with that of the target: a child that is put into a cgroup that was ever killed is
+//! itself killed, before it does anything. Seen on 6.18 and 7.2, not on 6.1 and 6.12. Such a death is noticed
+//! (the child ended by SIGKILL and never executed a program), and the launch is made once more with a child that
+//! moves into the cgroup itself, before it becomes the program. Only there is the child, never the program,
+//! outside for a moment.
 //!
 //! # What holds
 //! - A failed launch leaves no process; the error names the step, its subject and the errno.
