@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use plimsoll::act::launch::{Outcome, Target, adopt, carry_out};
+use plimsoll::act::launch::{self, Outcome, adopt};
 use plimsoll::decide::lifecycle::{Action, step};
 use plimsoll::kernel::cgroup_fs::CgroupFs;
 use plimsoll::kernel::clock::{Clock, RealClock};
@@ -265,7 +265,7 @@ struct Agent<'a> {
     run: PodRun,
     spec: LaunchSpec,
     process: Option<Process>,
-    actions: Vec<String>,
+    actions: Vec<&'static str>,
 }
 
 impl Agent<'_> {
@@ -280,20 +280,19 @@ impl Agent<'_> {
         }
         let step = step(&mut self.run, now);
         for action in &step.actions {
-            let target = Target {
-                cgroup: &self.bed.cgroup,
-                spec: &self.spec,
-                process: self.process.as_ref(),
-            };
-            let outcome = carry_out(self.bed.root.fs(), &RealProcesses, action, target);
-            self.actions.push(
-                match action {
-                    Action::Start(_) => "start",
-                    Action::Terminate(_) => "terminate",
-                    Action::KillCgroup(_) => "kill",
+            let fs = self.bed.root.fs();
+            let (told, outcome) = match action {
+                Action::Start(_) => (
+                    "start",
+                    launch::start(fs, &RealProcesses, &self.bed.cgroup, &self.spec),
+                ),
+                Action::Terminate(_) => {
+                    let process = self.process.as_ref().unwrap();
+                    ("terminate", launch::terminate(&RealProcesses, process))
                 }
-                .to_owned(),
-            );
+                Action::KillCgroup(_) => ("kill", launch::kill(fs, &self.bed.cgroup)),
+            };
+            self.actions.push(told);
             let event = match outcome {
                 Outcome::Started {
                     process,
