@@ -11,7 +11,8 @@
 //!
 //! # What holds
 //! - Right after a pass the two files together have at most the cap. Between passes a container adds what it
-//!   can write in that time: a tight loop of `yes` some gigabytes in the second between two passes.
+//!   can write in that time: `yes` without a pause wrote 1.3 GB in the second between two passes, and taking
+//!   that away again took 0.3 s. Who must bound that too puts the log directory on a file system of its own.
 //! - A cut loses nothing but what was written between the end of its second, short copy and the truncation.
 //!   A tool that renames instead of copying would lose nothing, but the writer would keep the renamed file.
 
