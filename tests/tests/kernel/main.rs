@@ -6,4 +6,8 @@ mod cgroups;
 mod contract;
 mod differential;
 mod process;
+#[path = "../native/probes/mod.rs"]
+mod probes;
+mod probes_memory;
+mod probes_parity;
 mod support;

@@ -1,7 +1,7 @@
 //! The eBPF programs in this machine's kernel: as root, with the objects built (`cargo xtask test` does both).
 //!
 //! Each test makes cgroups of its own in the cgroup v2 hierarchy and removes them. Figures that need the memory
-//! controller, and programs that need attachable functions, are tested in the VM.
+//! controller, and programs that need attachable functions, are tested in the VM, which runs these here too.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,7 +10,4 @@
     reason = "a test target: a failure is the message"
 )]
 
-mod events;
-mod passes;
-mod run_time;
-mod support;
+mod probes;

@@ -119,6 +119,21 @@ fn every_process_is_told_with_its_exit_status() {
     );
 }
 
+/// Set for the process that [`a_process_with_threads_ends_once`] starts.
+const HELPER: &str = "PLIMSOLL_TEST_HELPER";
+
+/// The helper of the next test: ends with its threads still there.
+#[test]
+#[ignore = "started by another test"]
+fn helper_with_threads() {
+    if std::env::var_os(HELPER).is_some() {
+        for _ in 0..8 {
+            std::thread::spawn(|| std::thread::sleep(Duration::from_secs(60)));
+        }
+        std::process::exit(7);
+    }
+}
+
 /// Threads end without telling; the process tells once, when the last one ends.
 #[test]
 #[ignore = "needs root and the eBPF objects: cargo xtask test"]
@@ -126,21 +141,27 @@ fn a_process_with_threads_ends_once() {
     let root = TestCgroup::new();
     let leaf = root.child("leaf");
     let mut probes = start(&root.0, &["sample", "life"]);
-    let program = "import threading,time,sys\n\
-                   for _ in range(8): threading.Thread(target=lambda: time.sleep(0.05)).start()\n\
-                   sys.exit(7)";
-    let script = format!("exec python3 -c '{}'", program.replace('\n', "\n"));
+    let this = std::env::current_exe().unwrap();
+    let helper = format!(
+        "{}::helper_with_threads",
+        module_path!().split_once("::").unwrap().1
+    );
+    let script = format!(
+        "{HELPER}=1 exec {} --include-ignored --exact {helper}",
+        this.display()
+    );
     let mut child = run_in(&leaf, &script);
     assert_eq!(child.wait().unwrap().code(), Some(7));
-    let told = probes
-        .drain_events()
+    let events = probes.drain_events();
+    let told = events.iter().filter(|event| {
+        matches!(event, ProbeEvent::Exit { pid, status, .. }
+            if *pid == child.id() && *status == ExitStatus::Code(7))
+    });
+    assert_eq!(told.count(), 1);
+    let ends = events
         .iter()
-        .filter(|event| {
-            matches!(event, ProbeEvent::Exit { pid, status, .. }
-                if *pid == child.id() && *status == ExitStatus::Code(7))
-        })
-        .count();
-    assert_eq!(told, 1);
+        .filter(|event| matches!(event, ProbeEvent::Exit { .. }));
+    assert_eq!(ends.count(), 1, "no thread is told: {events:?}");
 }
 
 #[test]

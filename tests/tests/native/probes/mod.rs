@@ -1,0 +1,6 @@
+//! What every kernel with BTF offers, with or without controllers.
+
+mod events;
+mod passes;
+mod run_time;
+pub(crate) mod support;
