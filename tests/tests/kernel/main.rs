@@ -5,9 +5,9 @@
 mod cgroups;
 mod contract;
 mod differential;
-mod process;
 #[path = "../native/probes/mod.rs"]
 mod probes;
 mod probes_memory;
 mod probes_parity;
+mod process;
 mod support;
