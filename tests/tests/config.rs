@@ -1,5 +1,12 @@
 //! The configuration as users meet it: the shipped file, a kubelet's own file, the README's tables.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test target: a failure is the message"
+)]
+
 use std::fs;
 use std::path::Path;
 

@@ -3,6 +3,13 @@
 //! The binaries are Debian's, in `target/lab/prometheus` (`cargo xtask setup`) or on the `PATH`. Without them the
 //! tests say so and pass, unless `PLIMSOLL_REQUIRE_PROMETHEUS=1`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test target: a failure is the message"
+)]
+
 use std::env;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -30,9 +37,10 @@ const HOSTILE: &str = "x\"} 1\nplimsoll_forged{pod=\"\\\t{{$labels}}é";
 const HOSTILE_SHOWN: &str = "x\"} 1\u{fffd}plimsoll_forged{pod=\"\\\u{fffd}{{$labels}}é";
 
 fn binary(name: &str) -> Option<PathBuf> {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/lab/prometheus/usr/bin");
+    let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/lab/prometheus/usr/bin");
+    let unpacked = env::var_os("PLIMSOLL_PROMETHEUS_DIR").map_or_else(default, PathBuf::from);
     let path = env::var_os("PATH").unwrap_or_default();
-    let found = std::iter::once(here)
+    let found = std::iter::once(unpacked)
         .chain(env::split_paths(&path))
         .map(|directory| directory.join(name))
         .find(|file| file.is_file());

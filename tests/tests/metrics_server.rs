@@ -1,5 +1,12 @@
 //! The HTTP servers over real sockets: what they answer, and what clients cannot do to them.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test target: a failure is the message"
+)]
+
 use std::sync::Arc;
 use std::time::Duration;
 

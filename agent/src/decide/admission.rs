@@ -154,7 +154,7 @@ fn refusal(demand: &Demand, used: &Demand, allocatable: &Allocatable) -> Option<
         let used = used.get(resource).copied().unwrap_or(0);
         let capacity = resource.capacity(allocatable);
         let fits = requested == 0 || used.checked_add(requested).is_some_and(|sum| sum <= capacity);
-        (!fits).then(|| Refusal {
+        (!fits).then_some(Refusal {
             resource: *resource,
             requested,
             used,

@@ -213,7 +213,7 @@ impl Agent {
             match Readiness::new(pidfd) {
                 Ok(readiness) => events::watch_process(readiness, identity, sender.clone()),
                 Err(error) => {
-                    error!(%error, pid = identity.pid, "the end of a process cannot be watched for")
+                    error!(%error, pid = identity.pid, "the end of a process cannot be watched for");
                 }
             }
         }

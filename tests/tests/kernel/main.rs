@@ -2,6 +2,13 @@
 //!
 //! Plain `cargo test` runs what the machine at hand allows and ignores the rest.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test target: a failure is the message"
+)]
+
 mod cgroups;
 mod contract;
 mod differential;

@@ -43,12 +43,12 @@ impl TestRoot {
             std::process::id(),
             NEXT.fetch_add(1, Ordering::Relaxed)
         );
-        Self::at(&path(&name), Controller::ALL.into(), ParentPolicy::MountRootOnly)
+        Self::at(&path(&name), &Controller::ALL.into(), ParentPolicy::MountRootOnly)
     }
 
-    pub(crate) fn at(root: &CgroupPath, wanted: BTreeSet<Controller>, policy: ParentPolicy) -> Self {
+    pub(crate) fn at(root: &CgroupPath, wanted: &BTreeSet<Controller>, policy: ParentPolicy) -> Self {
         Self {
-            root: set_up_root(&find_mount().unwrap(), root, &wanted, policy).unwrap(),
+            root: set_up_root(&find_mount().unwrap(), root, wanted, policy).unwrap(),
             path: root.clone(),
             children: RefCell::default(),
         }

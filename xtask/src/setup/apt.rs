@@ -145,6 +145,13 @@ pub(super) fn newest(candidates: Vec<Candidate>) -> Option<Candidate> {
         .max_by_key(|candidate| numbers(&candidate.version))
 }
 
+/// The oldest of some candidates.
+pub(super) fn oldest(candidates: Vec<Candidate>) -> Option<Candidate> {
+    candidates
+        .into_iter()
+        .min_by_key(|candidate| numbers(&candidate.version))
+}
+
 /// A version's numbers in order, which is enough to compare versions of one kernel series.
 fn numbers(version: &str) -> Vec<u64> {
     version

@@ -8,6 +8,7 @@ mod apt;
 mod debian_sources;
 pub(crate) mod kernels;
 pub(crate) mod linker;
+pub(crate) mod prometheus;
 pub(crate) mod qemu;
 pub(crate) mod rust_src;
 
@@ -33,6 +34,8 @@ pub(crate) struct Options {
 pub(crate) enum Need {
     /// Building the eBPF programs.
     Ebpf,
+    /// Tests on this machine.
+    Host,
     /// Booting a virtual machine.
     Vm,
 }
@@ -60,6 +63,7 @@ fn steps(no_rustup: bool) -> Vec<Step> {
         linker::step(),
         qemu::step(),
         qemu::busybox_step(),
+        prometheus::step(),
     ];
     steps.extend(kernels::KERNELS.iter().map(|&kernel| kernels::step(kernel)));
     steps
@@ -70,6 +74,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let _turn = paths::lock(&lab)?;
     if options.again {
         kernels::forget_skipped()?;
+        prometheus::forget_skipped()?;
     }
     println!("setup: tools and kernels in {}", lab.display());
     let mut failed = Vec::new();

@@ -17,7 +17,7 @@ use anyhow::{Context, Result};
 
 use self::libtest::Reader;
 use self::summary::{End, Summary};
-use crate::setup::kernels;
+use crate::setup::{kernels, prometheus};
 use crate::vm::{self, Stream, VmSpec};
 use crate::{build_ebpf, cargo, exec};
 
@@ -78,8 +78,14 @@ pub(crate) fn cargo_test(configure: impl FnOnce(&mut Command)) -> Result<End> {
 /// Every target whose tests need nothing. They are named one by one, because `--tests` would take those apart along
 /// and `--bins` the eBPF programs, which exist for another target only.
 fn host() -> Result<End> {
+    crate::setup::ensure(&[crate::setup::Need::Host])?;
     let targets = cargo::targets()?;
     cargo_test(|test| {
+        if prometheus::is_there() {
+            // Once it is there, a test that would do without it is wrong.
+            test.env("PLIMSOLL_PROMETHEUS_DIR", prometheus::programs());
+            test.env("PLIMSOLL_REQUIRE_PROMETHEUS", "1");
+        }
         test.args(["--workspace", "--lib"]);
         for target in targets.iter().filter(|target| target.test) {
             match target.kind.as_str() {

@@ -62,7 +62,7 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(bytes.try_into().ok()?))
 }
 
-fn section<'a>(bytes: &'a [u8], header: u32, offset: u32, length: u32) -> Option<&'a [u8]> {
+fn section(bytes: &[u8], header: u32, offset: u32, length: u32) -> Option<&[u8]> {
     let start = (header as usize).checked_add(offset as usize)?;
     bytes.get(start..start.checked_add(length as usize)?)
 }

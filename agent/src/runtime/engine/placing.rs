@@ -128,7 +128,8 @@ impl Engine {
         steps.retain(|step| match &step.scope {
             Scope::Pod(path) => {
                 let only_removes = step.ops.iter().all(|op| matches!(op, CgroupOp::Remove { .. }));
-                !(only_removes && self.removals.covers(path)) && !self.is_spared(path)
+                let under_way = only_removes && self.removals.covers(path);
+                !under_way && !self.is_spared(path)
             }
             Scope::Tree => true,
         });
