@@ -126,7 +126,7 @@ impl Default for Config {
             single_process_oom_kill: false,
             log_dir: AbsolutePath::fixed("/var/log/plimsoll/pods"),
             container_log_max_size: ByteSize(Bytes::mib(10)),
-            state_dir: AbsolutePath::fixed("/var/lib/plimsoll"),
+            state_dir: AbsolutePath::fixed("/run/plimsoll"),
             probes: ProbeSwitches::default(),
             reconcile_period: ReconcilePeriod::default(),
             usage_period: UsagePeriod::default(),

@@ -2,12 +2,12 @@
 //!
 //! **Problem.** The agent may be killed between any two instructions, and the record is what tells a container
 //! from a stranger's process afterwards. Half a record is worse than none; a record from before a reboot names
-//! pids and times that mean nothing. **How.** A record is written whole under another name, synced, and renamed
-//! over the old one. It carries the boot's id. What cannot be read is reported and put aside as `*.corrupt`,
-//! where it can be looked at, and the agent goes on without it.
+//! pids and times that mean nothing. **How.** A record is written whole under another name and renamed over the
+//! old one; it is not synced to disk, for it carries the boot's id and is of no use after the next boot. What cannot
+//! be read is reported and put aside as `*.corrupt`, where it can be looked at, and the agent goes on without it.
 //!
 //! # What holds
-//! - After a crash at any instruction a record is the last one saved or the one before, never a mixture.
+//! - After a crash of the agent at any instruction a record is the last one saved or the one before, never a mixture.
 //! - A record that is the same as the last one saved is not written again.
 //! - Loading never fails because of a record's content.
 
@@ -230,9 +230,7 @@ impl StateDir {
         let mode = Mode::RUSR | Mode::WUSR;
         let mut file = File::from(rustix::fs::openat(&self.dir, part.as_str(), flags, mode)?);
         file.write_all(content)?;
-        file.sync_data()?;
         rustix::fs::renameat(&self.dir, part.as_str(), &self.dir, name)?;
-        rustix::fs::fsync(&self.dir)?;
         Ok(())
     }
 

@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) fn figures(bench: &Bench) -> Figures {
     let directory = env::temp_dir().join(format!("plimsoll-bench-{}", std::process::id()));
-    let mut agent = Agent::new(&bench.program, &directory, ROOT, "")?;
+    let mut agent = Agent::new(&bench.program, &directory, ROOT, "maxPods: 1000\n")?;
     agent.start()?;
     let tree = bench.mount.join(ROOT);
     let measured = measure(&agent, &tree);
