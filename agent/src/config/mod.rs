@@ -22,6 +22,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use crate::model::CgroupDriver;
 use crate::model::{Bytes, Quantity};
 
 pub use load::{ConfigError, parse, schema};
@@ -137,17 +138,6 @@ impl Default for Config {
     }
 }
 
-/// How cgroups are named.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum CgroupDriver {
-    /// Plain names, joined.
-    #[default]
-    Cgroupfs,
-    /// Names of systemd slices.
-    Systemd,
-}
-
 /// What is kept from pods, as quantities.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -200,7 +190,8 @@ pub enum SwapBehavior {
     /// No pod.
     #[default]
     NoSwap,
-    /// Burstable pods, in proportion to their memory request.
+    /// Burstable containers with a memory request below their limit, in proportion to the request; never those of
+    /// critical pods, which static pods are.
     LimitedSwap,
 }
 

@@ -1,7 +1,8 @@
 //! What the node's owner decides about placement. Names and meanings are those of kubelet's configuration where
 //! it has the same setting.
 
-use crate::config::{self, Config, NodeAllocatable};
+use crate::config::{self, CgroupDriver, Config, NodeAllocatable};
+pub use crate::config::{MemoryReservationPolicy, SwapBehavior};
 use crate::model::{Bytes, CgroupName, CgroupNameError, CpuPeriod, Layout, MilliCpu, Quantity};
 
 /// The settings of placement.
@@ -94,7 +95,7 @@ pub struct MemoryQos {
     /// Where between request and limit throttling starts (`memoryThrottlingFactor`), above 0 and at most 1.
     pub throttling_factor: f64,
     /// Whether requests become protection (`memoryReservationPolicy`).
-    pub reservation: MemoryReservation,
+    pub reservation: MemoryReservationPolicy,
     /// With [`MemoryQosMode::Sound`], what a pod may still allocate while it is decided upon: the fastest
     /// allocation rate times the time from alarm to freed memory. Without it nothing is throttled.
     pub headroom: Option<Bytes>,
@@ -122,32 +123,11 @@ impl Default for MemoryQos {
         Self {
             mode: MemoryQosMode::default(),
             throttling_factor: 0.9,
-            reservation: MemoryReservation::default(),
+            reservation: MemoryReservationPolicy::default(),
             // 1 GiB/s times twice the 160 ms from alarm to 2 GiB freed.
             headroom: Some(Bytes::mib(320)),
         }
     }
-}
-
-/// kubelet's `memoryReservationPolicy`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum MemoryReservation {
-    /// Requests protect nothing; kubelet's default.
-    None,
-    /// Requests become `memory.min` for Guaranteed pods and `memory.low` for the others.
-    #[default]
-    TieredReservation,
-}
-
-/// Who may swap.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum SwapBehavior {
-    /// No container.
-    #[default]
-    NoSwap,
-    /// Burstable containers with a memory request below their limit, in proportion to the request; never those
-    /// of critical pods, which static pods are.
-    LimitedSwap,
 }
 
 impl Default for PlacementPolicy {
@@ -179,8 +159,8 @@ impl PlacementPolicy {
     /// Under the systemd driver, `cgroupRoot` has a component that no slice can be named after.
     pub fn from_config(config: &Config) -> Result<Self, CgroupNameError> {
         let layout = match config.cgroup_driver {
-            config::CgroupDriver::Cgroupfs => Layout::Cgroupfs,
-            config::CgroupDriver::Systemd => {
+            CgroupDriver::Cgroupfs => Layout::Cgroupfs,
+            CgroupDriver::Systemd => {
                 Layout::Systemd(CgroupName::new(config.cgroup_root.path().components())?)
             }
         };
@@ -193,6 +173,8 @@ impl PlacementPolicy {
             layout,
             system_reserved: Reserved::from_config(&config.system_reserved),
             kube_reserved: Reserved::from_config(&config.kube_reserved),
+            // Without eviction there is no threshold to keep clear of.
+            eviction_hard_memory: Amount::Bytes(Bytes(0)),
             enforce_node_allocatable: config.enforce_node_allocatable.contains(&NodeAllocatable::Pods),
             max_pods: config.max_pods.get().into(),
             cpu_cfs_quota: config.cpu_cfs_quota,
@@ -201,18 +183,10 @@ impl PlacementPolicy {
             memory_qos: MemoryQos {
                 mode,
                 throttling_factor: config.memory_throttling_factor.get(),
-                reservation: match config.memory_reservation_policy {
-                    config::MemoryReservationPolicy::None => MemoryReservation::None,
-                    config::MemoryReservationPolicy::TieredReservation => {
-                        MemoryReservation::TieredReservation
-                    }
-                },
+                reservation: config.memory_reservation_policy,
                 ..MemoryQos::default()
             },
-            swap_behavior: match config.memory_swap.swap_behavior {
-                config::SwapBehavior::NoSwap => SwapBehavior::NoSwap,
-                config::SwapBehavior::LimitedSwap => SwapBehavior::LimitedSwap,
-            },
+            swap_behavior: config.memory_swap.swap_behavior,
             single_process_oom_kill: config.single_process_oom_kill,
             agent: config.agent.own_cgroup.then(|| AgentShare {
                 memory: config.agent.memory_min.0,

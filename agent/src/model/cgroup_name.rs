@@ -10,10 +10,15 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 /// Who makes cgroups, which decides their names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum CgroupDriver {
     /// The agent itself, by mkdir.
+    #[default]
     Cgroupfs,
     /// systemd, as slices and scopes.
     Systemd,

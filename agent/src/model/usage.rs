@@ -89,7 +89,7 @@ impl Stalls {
     }
 }
 
-/// `memory.events`, in the subtree since it was made.
+/// `memory.events`, in the subtree since it was made; or `memory.events.local`, of the cgroup alone.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryEvents {
     /// Reclaimed although below `memory.low`.
@@ -100,9 +100,9 @@ pub struct MemoryEvents {
     pub max: u64,
     /// At the limit with nothing left to reclaim.
     pub oom: u64,
-    /// Processes killed by the OOM killer.
+    /// Processes killed by the OOM killer; one killed with its group counts twice.
     pub oom_kill: u64,
-    /// Times the whole cgroup was killed.
+    /// Times the whole cgroup was killed (since Linux 5.17).
     pub oom_group_kill: u64,
 }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use super::parse::{self, Pressure, PressureLine};
 use crate::kernel::cgroup_fs::{CgroupError, CgroupFs, Fault, KeptFile, RealCgroupFs};
-use crate::model::{Bytes, CgroupId, CgroupPath, ControlFile, PressureTotals};
+use crate::model::{Bytes, CgroupId, CgroupPath, ControlFile, MemoryEvents, PressureTotals};
 
 /// `cpu.stat`. The throttling part needs the controller.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -61,23 +61,6 @@ pub struct MemoryStat {
     pub page_faults: u64,
     /// Page faults that waited for a disk.
     pub major_page_faults: u64,
-}
-
-/// `memory.events`, or `.local`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct MemoryEvents {
-    /// Reclaimed although below `memory.low`.
-    pub low: u64,
-    /// Throttled over `memory.high`.
-    pub high: u64,
-    /// Held at `memory.max`.
-    pub max: u64,
-    /// Allocations that were about to fail.
-    pub oom: u64,
-    /// Processes killed by the OOM killer; one killed with its group counts twice.
-    pub oom_kill: u64,
-    /// Groups killed by the OOM killer (since Linux 5.17).
-    pub oom_group_kill: u64,
 }
 
 /// All figures of one cgroup.

@@ -10,7 +10,8 @@ use super::engine::{Engine, Ports, Settings, extent};
 use crate::config::{Config, ProbeSwitches};
 use crate::decide::admission::{Admission, admit};
 use crate::decide::allocatable::allocatable;
-use crate::decide::desired::{Inputs, desired_tree};
+use crate::decide::desired::{Inputs, WANTED, desired_tree};
+use crate::decide::oom_score_adj;
 use crate::decide::plan::{Step, plan};
 use crate::decide::policy::PlacementPolicy;
 use crate::kernel::cgroup_fs::{
@@ -22,25 +23,13 @@ use crate::kernel::process::{LogFiles, RealProcesses};
 use crate::kernel::state_dir::StateDir;
 use crate::metrics::AgentCounters;
 use crate::model::{
-    ActualTree, CgroupDriver, CgroupPath, ControlFile, Controller, Layout, OomScoreAdj, Place, PodName,
-    PodUid, ProbeReport,
+    ActualTree, CgroupDriver, CgroupPath, ControlFile, Controller, Layout, Place, PodName, PodUid,
+    ProbeReport,
 };
 use crate::observe::cgroup_tree::read_tree;
 use crate::observe::pods::SourcedPod;
 use crate::observe::probes::{ProbeState, Probes};
 use crate::observe::{node, parse};
-
-/// Controllers that placement has a use for.
-const WANTED: [Controller; 5] = [
-    Controller::Cpu,
-    Controller::Cpuset,
-    Controller::Memory,
-    Controller::Pids,
-    Controller::Hugetlb,
-];
-
-/// The agent's own `oom_score_adj`, kubelet's own.
-const OWN_OOM_SCORE_ADJ: OomScoreAdj = OomScoreAdj(-999);
 
 /// The ground, before anything is built on it.
 pub(super) struct Ground {
@@ -100,7 +89,7 @@ impl Ground {
         if let Err(error) = cgroup_fs::move_self(&self.fs, &leaf) {
             warn!(%error, "the agent cannot move into a cgroup of its own and is not protected");
         }
-        if let Err(error) = RealProcesses.set_own_oom_score_adj(OWN_OOM_SCORE_ADJ) {
+        if let Err(error) = RealProcesses.set_own_oom_score_adj(oom_score_adj::AGENT) {
             warn!(%error, "the agent's own oom_score_adj cannot be set");
         }
     }

@@ -203,7 +203,6 @@ impl Agent {
             .find(|(pid, _)| *pid == process.pid)
             .map(|(_, status)| status);
         self.engine.process_ended(process, told, RealClock.now());
-        self.publish();
     }
 
     /// Watches the processes that the engine has taken hold of.

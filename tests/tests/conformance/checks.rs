@@ -3,7 +3,7 @@
 use plimsoll::decide::conversions::{linear_weight, quota, shares};
 use plimsoll::decide::desired::{PodConfig, pod_config};
 use plimsoll::decide::oom_score_adj;
-use plimsoll::decide::policy::{MemoryQos, MemoryQosMode, MemoryReservation, PlacementPolicy};
+use plimsoll::decide::policy::{MemoryQos, MemoryQosMode, MemoryReservationPolicy, PlacementPolicy};
 use plimsoll::decide::qos::qos_class;
 use plimsoll::model::{Bytes, CgroupDriver, CgroupName, CpuPeriod, Limit, MilliCpu, Quantity};
 use plimsoll::observe::pods::pod_as_it_stands;
@@ -44,7 +44,7 @@ fn pods(row: &Row) -> Result<Row, String> {
     let policy = PlacementPolicy {
         memory_qos: MemoryQos {
             mode: MemoryQosMode::Kubelet,
-            reservation: MemoryReservation::TieredReservation,
+            reservation: MemoryReservationPolicy::TieredReservation,
             ..MemoryQos::default()
         },
         ..PlacementPolicy::default()

@@ -9,7 +9,7 @@
 //! ever killing it; as a tripwire below `memory.max` it buys the time to decide whom to stop. It is that only
 //! when there is room above it for what is allocated meanwhile, and when somebody lifts it in time.
 
-use crate::decide::policy::{MemoryQos, MemoryQosMode, MemoryReservation};
+use crate::decide::policy::{MemoryQos, MemoryQosMode, MemoryReservationPolicy};
 use crate::model::{Bytes, ControlFile, KnobValue, Limit, QosClass};
 
 const PAGE: u64 = 4096;
@@ -53,7 +53,8 @@ impl Protection {
 
 /// The protection of a pod or container of `class` that requests `request`.
 pub(super) fn protection(qos: MemoryQos, class: QosClass, request: Bytes) -> Protection {
-    let protects = qos.mode != MemoryQosMode::Off && qos.reservation == MemoryReservation::TieredReservation;
+    let protects =
+        qos.mode != MemoryQosMode::Off && qos.reservation == MemoryReservationPolicy::TieredReservation;
     match class {
         _ if !protects => Protection::default(),
         QosClass::Guaranteed => Protection {

@@ -39,7 +39,7 @@ pub use pod_config::{PodConfig, pod_config};
 pub const OOM_GROUP_ANNOTATION: &str = "plimsoll.dev/oom-group";
 
 /// Controllers that placement uses, where the node has them.
-const WANTED: [Controller; 5] = [
+pub const WANTED: [Controller; 5] = [
     Controller::Cpu,
     Controller::Cpuset,
     Controller::Memory,

@@ -84,6 +84,19 @@ pub enum CgroupOp {
     },
 }
 
+impl CgroupOp {
+    /// The cgroup that it is about.
+    #[must_use]
+    pub const fn path(&self) -> &CgroupPath {
+        match self {
+            Self::Create { path }
+            | Self::Enable { path, .. }
+            | Self::Write { path, .. }
+            | Self::Remove { path } => path,
+        }
+    }
+}
+
 /// The steps that turn `actual` into `desired`.
 #[must_use]
 pub fn plan(desired: &DesiredTree, actual: &ActualTree) -> Vec<Step> {

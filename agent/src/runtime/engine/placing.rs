@@ -190,7 +190,7 @@ impl Engine {
             .flat_map(|step| &step.ops)
             .filter_map(|op| {
                 // A cgroup that was just made is found as a child of its parent.
-                let path = path_of(op);
+                let path = op.path();
                 if self.actual.cgroups.contains_key(path) {
                     Some(path.clone())
                 } else {
@@ -286,14 +286,5 @@ fn pod_of(step: &FailedStep) -> Option<CgroupPath> {
     match &step.scope {
         Scope::Pod(path) => Some(path.clone()),
         Scope::Tree => None,
-    }
-}
-
-fn path_of(op: &CgroupOp) -> &CgroupPath {
-    match op {
-        CgroupOp::Create { path }
-        | CgroupOp::Enable { path, .. }
-        | CgroupOp::Write { path, .. }
-        | CgroupOp::Remove { path } => path,
     }
 }

@@ -36,7 +36,7 @@ use crate::kernel::files::{self, DirectoryId, FileError, FileStamp, Listed};
 /// The longest file that is read: far above any pod, far below what would hurt the agent.
 pub const MAX_FILE_BYTES: u64 = 1 << 20;
 /// How long to wait for further changes after one, before looking.
-pub const DEBOUNCE: Duration = Duration::from_millis(50);
+pub const DEBOUNCE: Duration = Duration::from_millis(10);
 /// How long a directory that was made again must be quiet before files that are not there count as removed.
 pub const SETTLE: Duration = Duration::from_secs(2);
 
