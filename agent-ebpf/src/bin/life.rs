@@ -34,6 +34,10 @@ mod program {
     /// `SIGNAL_GROUP_EXIT` of the kernel, a macro and so not in BTF: the whole process ends with one code.
     const GROUP_EXIT: u32 = 4;
 
+    /// A mask for levels: nobody nests cgroups deeper, and a root that did would be taken for another, which its id
+    /// tells.
+    const MOST_LEVELS: usize = 0xffff;
+
     #[btf_tracepoint(function = "cgroup_mkdir")]
     fn cgroup_mkdir(ctx: BtfTracePointContext) -> i32 {
         let cgroup = argument(&ctx, 0);
@@ -199,7 +203,9 @@ mod program {
         if u64::from(level) < root.level {
             return false;
         }
-        let ancestor: u64 = peek(cgroup as u64, fact!(cgroup_ancestors) + 8 * root.level as usize);
+        // Up to 6.1 the verifier wants a bound on what is added to a kernel pointer.
+        let level = root.level as usize & MOST_LEVELS;
+        let ancestor: u64 = peek(cgroup as u64, fact!(cgroup_ancestors) + 8 * level);
         let node: u64 = peek(ancestor, fact!(cgroup_node));
         peek::<u64>(node, fact!(node_id)) == root.id
     }
