@@ -137,7 +137,7 @@ impl Default for PlacementPolicy {
             layout: Layout::default(),
             system_reserved: Reserved::default(),
             kube_reserved: Reserved::default(),
-            eviction_hard_memory: Amount::Bytes(Bytes::mib(100)),
+            eviction_hard_memory: Amount::Bytes(Bytes(0)),
             enforce_node_allocatable: true,
             max_pods: 110,
             cpu_cfs_quota: true,

@@ -7,13 +7,14 @@ use crate::decide::conversions::{container_weight, linear_weight, quota, shares}
 use crate::decide::oom_score_adj::is_critical;
 use crate::decide::policy::{ContainerCpuWeight, MemoryQosMode, SwapBehavior};
 use crate::decide::qos::qos_class;
-use crate::decide::resources::{cpu, huge_pages, memory, pod_requests};
+use crate::decide::resources::{cpu, huge_pages, memory};
 use crate::model::{
     Bytes, CgroupPath, Container, ControlFile, CpuWeight, KnobValue, Limit, NodeCapacity, Pod, QosClass,
     Quantity,
 };
 
 use super::memory::{Protection, kubelet_high, protection, tripwire};
+use super::pod_config::pod_config;
 use super::{Builder, Inputs, OOM_GROUP_ANNOTATION, cpu_max, huge_page_limits, memory_limit};
 
 /// Adds the container's cgroup.
@@ -91,7 +92,7 @@ fn container_protection(inputs: &Inputs, pod: &Pod, container: &Container) -> Pr
     let own = protection(qos, class, memory(&container.resources.requests));
     match qos.mode {
         MemoryQosMode::Off | MemoryQosMode::Kubelet => own,
-        MemoryQosMode::Sound => own.within(protection(qos, class, memory(&pod_requests(pod)))),
+        MemoryQosMode::Sound => own.within(pod_config(pod, inputs.policy).protection),
     }
 }
 

@@ -4,10 +4,11 @@ use crate::decide::allocatable::allocatable;
 use crate::decide::conversions::{linear_weight, shares};
 use crate::decide::policy::{AgentShare, MemoryQosMode};
 use crate::decide::qos::qos_class;
-use crate::decide::resources::{cpu, memory, pod_requests};
+use crate::decide::resources::{cpu, pod_requests};
 use crate::model::{Bytes, ControlFile, CpuWeight, HugePageSize, KnobValue, Limit, MilliCpu, QosClass};
 
-use super::memory::{Protection, protection};
+use super::memory::Protection;
+use super::pod_config::pod_config;
 use super::{Builder, Inputs, huge_page_limits};
 
 /// What the pods of one class come to.
@@ -87,10 +88,9 @@ fn sum(inputs: &Inputs, class: QosClass) -> Sum {
     let pods = inputs.pods.iter().filter(|pod| qos_class(pod) == class);
     pods.fold(Sum::default(), |sum, pod| {
         let requests = pod_requests(pod);
-        let protection = protection(inputs.policy.memory_qos, class, memory(&requests));
         Sum {
             cpu: MilliCpu(sum.cpu.0.saturating_add(cpu(&requests).0)),
-            protection: sum.protection.plus(protection),
+            protection: sum.protection.plus(pod_config(pod, inputs.policy).protection),
         }
     })
 }

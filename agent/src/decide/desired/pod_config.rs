@@ -54,6 +54,8 @@ pub fn pod_config(pod: &Pod, policy: &PlacementPolicy) -> PodConfig {
         let sum: &mut Bytes = sums.entry(size).or_default();
         *sum = sum.saturating_add(amount);
     }
+    let memory_max = limited("memory").then(|| memory(&limits));
+    let requested = protection(policy.memory_qos, class, memory(&requests));
     PodConfig {
         cpu_shares: match class {
             QosClass::Guaranteed | QosClass::Burstable => shares(cpu(&requests)),
@@ -61,8 +63,14 @@ pub fn pod_config(pod: &Pod, policy: &PlacementPolicy) -> PodConfig {
         },
         cpu_quota: limited("cpu").then_some(cpu_quota),
         cpu_period: limited("cpu").then_some(period),
-        memory_max: limited("memory").then(|| memory(&limits)),
-        protection: protection(policy.memory_qos, class, memory(&requests)),
+        memory_max,
+        protection: match (policy.memory_qos.mode, memory_max) {
+            // kubelet's own limit may be below the request: an init container without a limit does not count.
+            (MemoryQosMode::Sound, Some(max)) if max.0 > 0 => {
+                requested.within(Protection { min: max, low: max })
+            }
+            _ => requested,
+        },
         huge_pages: sums,
     }
 }
