@@ -4,13 +4,25 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use std::{fs, io, thread};
 
-use plimsoll::model::{ContainerPhase, ContainerReport, NodeReport, PodPhase, PodReport, ProcessIdentity};
+use plimsoll::model::{ContainerPhase, PodPhase};
 
+use super::facts::{
+    cgroup_file, claim, container, container_of, cpu_from_file, is_alive, pod, process, processes, runs,
+};
 use super::pods::LASTING;
 use super::{Claim, Stage, pods, show};
 
 /// How long anything may take; under software emulation the machine is some twenty times slower.
 const PATIENCE: Duration = Duration::from_secs(40);
+
+/// What a scrape must have.
+const FAMILIES: [&str; 5] = [
+    "container_cpu_usage_seconds_total",
+    "container_memory_working_set_bytes",
+    "plimsoll_pod_info",
+    "plimsoll_cgroup_run_queue_delay_seconds",
+    "plimsoll_probe_attached",
+];
 
 pub(super) fn all(stage: &mut Stage) -> Claim {
     placed(stage)?;
@@ -23,7 +35,7 @@ pub(super) fn all(stage: &mut Stage) -> Claim {
 /// Act 1: the pods run where they should, with the values that the kernel shows.
 fn placed(stage: &mut Stage) -> Claim {
     show::heading("1. Placed: every pod in its class's cgroup, values as the kernel has them");
-    pods::write(&stage.agent.pods())?;
+    pods::write_lasting(&stage.agent.pods())?;
     let begun = Instant::now();
     stage.agent.start()?;
     let report = stage
@@ -158,6 +170,7 @@ fn watched(stage: &mut Stage) -> Claim {
 /// Act 3: the pod that outgrew its limit was killed inside it, and the record names it.
 fn limited(stage: &mut Stage) -> Claim {
     show::heading("3. Limited: a container beyond its memory limit, and the record that names it");
+    pods::write_leak(&stage.agent.pods())?;
     let report = stage.agent.wait_for(PATIENCE, |r| !r.oom_kills.is_empty())?;
     let record = report.oom_kills.first().ok_or("no OOM record")?;
     let Some((_, namespace, name, container)) = &record.container else {
@@ -180,6 +193,10 @@ fn limited(stage: &mut Stage) -> Claim {
     );
     claim(name.as_str() == "leak" && container.as_str() == "grower", || {
         format!("the wrong one: {record:?}")
+    })?;
+    let watched = report.probes.iter().any(|p| p.name == "oom" && p.attached);
+    claim(!watched || record.pid.is_some() && record.usage.is_some(), || {
+        format!("the probe saw it, and the record lacks what it saw: {record:?}")
     })?;
     let report = stage.agent.wait_for(PATIENCE, |r| {
         pod(r, "leak").is_ok_and(|p| p.phase == PodPhase::Failed)
@@ -230,29 +247,33 @@ fn adopted(stage: &mut Stage) -> Claim {
     Ok(())
 }
 
-/// Act 5: what Prometheus would scrape.
-fn scraped(stage: &Stage) -> Claim {
+/// Act 5: what Prometheus would scrape, once the probes are attached again.
+fn scraped(stage: &mut Stage) -> Claim {
     show::heading("5. Scraped: GET /metrics");
-    let text = stage.agent.get("/metrics")?;
-    let wanted = [
-        "container_cpu_usage_seconds_total",
-        "container_memory_working_set_bytes",
-        "plimsoll_pod_info",
-        "plimsoll_cgroup_run_queue_delay_seconds",
-        "plimsoll_probe_attached",
-    ];
-    for family in wanted {
-        let line = text
-            .lines()
-            .find(|l| l.starts_with(family) && (family.ends_with("attached") || l.contains("burner")))
-            .ok_or_else(|| format!("no series of {family}"))?;
-        println!("  {line}");
+    stage.agent.wait_for(PATIENCE, |r| !r.probes.is_empty())?;
+    let deadline = Instant::now() + PATIENCE;
+    let text = loop {
+        let text = stage.agent.get("/metrics")?;
+        match FAMILIES.iter().find(|family| series(&text, family).is_none()) {
+            None => break text,
+            Some(family) if Instant::now() > deadline => return Err(format!("no series of {family}").into()),
+            Some(_) => thread::sleep(Duration::from_millis(200)),
+        }
+    };
+    for family in FAMILIES {
+        println!("  {}", series(&text, family).unwrap_or_default());
     }
     println!(
         "  … {} series",
         text.lines().filter(|l| !l.starts_with('#')).count()
     );
     Ok(())
+}
+
+/// A series of that family: the burner's, where series are per pod.
+fn series<'a>(text: &'a str, family: &str) -> Option<&'a str> {
+    text.lines()
+        .find(|l| l.starts_with(family) && (family == "plimsoll_probe_attached" || l.contains("burner")))
 }
 
 /// Stops the agent and removes every cgroup and process of the demo.
@@ -280,69 +301,4 @@ fn remove_tree(directory: &PathBuf) -> io::Result<()> {
         }
     }
     fs::remove_dir(directory)
-}
-
-fn claim(holds: bool, otherwise: impl FnOnce() -> String) -> Claim {
-    if holds { Ok(()) } else { Err(otherwise().into()) }
-}
-
-fn pod<'a>(report: &'a NodeReport, name: &str) -> Claim<&'a PodReport> {
-    // A static pod's name may carry the node's name behind its own.
-    let found = report
-        .pods
-        .iter()
-        .find(|p| p.name.as_str().split('-').next() == Some(name));
-    found.ok_or_else(|| format!("the agent does not know {name}").into())
-}
-
-fn container(pod: &PodReport) -> Claim<&ContainerReport> {
-    pod.containers
-        .first()
-        .ok_or_else(|| format!("{} has no container", pod.name).into())
-}
-
-fn container_of<'a>(report: &'a NodeReport, name: &str) -> Claim<&'a ContainerReport> {
-    container(pod(report, name)?)
-}
-
-fn runs(report: &NodeReport, name: &str) -> bool {
-    container_of(report, name).is_ok_and(|c| matches!(c.phase, ContainerPhase::Running { .. }))
-}
-
-fn process(container: &ContainerReport) -> Claim<ProcessIdentity> {
-    match &container.phase {
-        ContainerPhase::Running { process, .. } => Ok(*process),
-        other => Err(format!("{} does not run: {other:?}", container.name).into()),
-    }
-}
-
-fn processes(report: &NodeReport) -> Claim<Vec<(String, ProcessIdentity)>> {
-    LASTING
-        .iter()
-        .map(|(name, _)| Ok(((*name).to_owned(), process(container_of(report, name)?)?)))
-        .collect()
-}
-
-fn is_alive(identity: ProcessIdentity) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", identity.pid)).unwrap_or_default();
-    let after_name = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
-    let fields: Vec<_> = after_name.split(' ').collect();
-    fields.first().is_some_and(|state| *state != "Z")
-        && fields.get(19).and_then(|ticks| ticks.parse().ok()) == Some(identity.start_ticks)
-}
-
-fn cgroup_file(stage: &Stage, cgroup: &str, file: &str) -> io::Result<String> {
-    let path = stage.tree.join(cgroup).join(file);
-    let text = fs::read_to_string(&path)
-        .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))?;
-    Ok(text.trim().to_owned())
-}
-
-fn cpu_from_file(stage: &Stage, report: &NodeReport, name: &str) -> Claim<Duration> {
-    let text = cgroup_file(stage, &pod(report, name)?.cgroup.path.to_string(), "cpu.stat")?;
-    let usec = text
-        .lines()
-        .find_map(|l| l.strip_prefix("usage_usec "))
-        .ok_or("cpu.stat has no usage_usec")?;
-    Ok(Duration::from_micros(usec.parse()?))
 }

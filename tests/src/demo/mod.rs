@@ -1,11 +1,12 @@
 //! The demo: real pods placed, watched, limited and adopted, each claim checked against the kernel.
 //!
-//! It starts `plimsoll run` on a directory of four example pods, one of each QoS class and one that grows beyond
-//! its memory limit, and then plays five acts. An act that finds its claim untrue says so, and the program ends
+//! It starts `plimsoll run` on a directory of example pods, one of each QoS class, adds one that grows beyond its
+//! memory limit, and so plays five acts. An act that finds its claim untrue says so, and the program ends
 //! with status 1. Figures are read from cgroup files and `/proc` by the demo itself, never taken from the agent
 //! alone.
 
 mod acts;
+mod facts;
 mod pods;
 mod show;
 

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::{fs, io};
 
-/// File name and manifest of each pod.
-const MANIFESTS: [(&str, &str); 4] = [
+/// File name and manifest of each pod that runs on.
+const MANIFESTS: [(&str, &str); 3] = [
     (
         "burner.yaml",
         r#"
@@ -47,9 +47,12 @@ spec:
       command: ["sh", "-c", "while :; do sleep 1; done"]
 "#,
     ),
-    (
-        "leak.yaml",
-        r#"
+];
+
+/// The pod that outgrows its limit.
+const LEAK: (&str, &str) = (
+    "leak.yaml",
+    r#"
 apiVersion: v1
 kind: Pod
 metadata: { name: leak, namespace: demo }
@@ -57,13 +60,12 @@ spec:
   restartPolicy: Never
   containers:
     - name: grower
-      command: ["sh", "-c", "sleep 3; exec tail /dev/zero"]
+      command: ["tail", "/dev/zero"]
       resources:
         requests: { memory: 16Mi }
         limits: { memory: 24Mi }
 "#,
-    ),
-];
+);
 
 /// The pods that run on to the end, by name, with the class each must get.
 pub(super) const LASTING: [(&str, &str); 3] = [
@@ -72,12 +74,21 @@ pub(super) const LASTING: [(&str, &str); 3] = [
     ("idler", "BestEffort"),
 ];
 
-/// Writes the manifests into `directory`.
+/// Writes the manifests of the pods that run on into `directory`.
 ///
 /// # Errors
 /// A file cannot be written.
-pub(super) fn write(directory: &Path) -> io::Result<()> {
+pub(super) fn write_lasting(directory: &Path) -> io::Result<()> {
     MANIFESTS
         .iter()
         .try_for_each(|(name, text)| fs::write(directory.join(name), text))
+}
+
+/// Writes the manifest of the pod that outgrows its limit.
+///
+/// # Errors
+/// The file cannot be written.
+pub(super) fn write_leak(directory: &Path) -> io::Result<()> {
+    let (name, text) = LEAK;
+    fs::write(directory.join(name), text)
 }
