@@ -2,7 +2,7 @@
 //!
 //! Looks in `PLIMSOLL_EBPF_DIR`, else in the workspace's `target/bpf`. The code it writes is included with
 //! `include!(concat!(env!("OUT_DIR"), "/ebpf_objects.rs"))` and defines
-//! `pub static OBJECTS: &[(&str, &[u8])]`: names such as `sched` with the ELF bytes, sorted by name, each aligned to
+//! `pub static OBJECTS: &[(&str, &[u8])]`: names such as `usage` with the ELF bytes, sorted by name, each aligned to
 //! 8 bytes as the loader's parser wants. Without objects it is empty, so that no BPF tools are needed to build.
 
 use std::fmt::Write;

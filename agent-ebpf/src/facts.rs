@@ -15,6 +15,9 @@ pub const ABSENT: u32 = u32::MAX;
 /// The group without which an object is not loaded.
 pub const REQUIRED: &str = "required";
 
+/// The group that counting at context switches needs.
+pub const RUN_TIME: &str = "run time";
+
 /// How a fact is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fact {
@@ -74,30 +77,26 @@ const MEMORY_MAX: Fact = Offset(&["mem_cgroup.memory.max"]);
 const MEMORY_PEAK: Fact = Offset(&["mem_cgroup.memory.watermark"]);
 
 facts! {
-    /// Facts of [`crate::Object::Sched`].
-    Sched {
-        REQUIRED => {
-            task_pid: Offset(&["task_struct.pid"]),
-            task_run_delay: Offset(&["task_struct.sched_info.run_delay"]),
-            task_run_time: Offset(&["task_struct.se.sum_exec_runtime"]),
-            task_cgroups: TASK_CGROUPS,
-            set_cgroup: SET_CGROUP,
-            cgroup_node: CGROUP_NODE,
-            node_id: NODE_ID,
-        }
-    }
-
-    /// Facts of [`crate::Object::Sample`].
-    Sample {
+    /// Facts of [`crate::Object::Usage`].
+    Usage {
         REQUIRED => {
             css_flags: Offset(&["cgroup.self.flags"]),
             css_online: Enumerator("CSS_ONLINE"),
             css_parent: Offset(&["cgroup.self.parent"]),
             css_sibling: Offset(&["cgroup.self.sibling"]),
             css_children: Offset(&["cgroup.self.children"]),
+            css_serial: Offset(&["cgroup.self.serial_nr"]),
             cgroup_level: Offset(&["cgroup.level"]),
             cgroup_node: CGROUP_NODE,
             node_id: NODE_ID,
+        }
+        RUN_TIME => {
+            cpus: Given("CPUs"),
+            task_pid: Offset(&["task_struct.pid"]),
+            task_run_delay: Offset(&["task_struct.sched_info.run_delay"]),
+            task_run_time: Offset(&["task_struct.se.sum_exec_runtime"]),
+            task_cgroups: TASK_CGROUPS,
+            set_cgroup: SET_CGROUP,
         }
         "cpu" => {
             cgroup_cpu: Offset(&["cgroup.bstat.cputime.sum_exec_runtime"]),

@@ -103,6 +103,10 @@ macro_rules! stopwatch {
                 aya_ebpf::bindings::BPF_F_NO_PREALLOC,
             );
 
+        #[aya_ebpf::macros::map]
+        static STALLED: aya_ebpf::maps::Array<u64> =
+            aya_ebpf::maps::Array::with_max_entries(1, aya_ebpf::bindings::BPF_F_MMAPABLE);
+
         fn begin() -> i32 {
             let thread = aya_ebpf::helpers::bpf_get_current_pid_tgid() as u32;
             // SAFETY: takes no arguments.
@@ -137,6 +141,10 @@ macro_rules! stopwatch {
                     (*total).count += 1;
                     (*total).nsec += now.saturating_sub(start);
                 }
+            }
+            if let Some(stalled) = STALLED.get_ptr_mut(0) {
+                // SAFETY: a map value. Two CPUs at once may add one only, which still changes it.
+                unsafe { *stalled += 1 };
             }
             0
         }

@@ -32,10 +32,9 @@ pub const FACTS_SYMBOL: &str = "FACTS_V1";
 /// The objects, each with the programs of one feature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Object {
-    /// CPU time and run-queue delay per cgroup, at every context switch.
-    Sched,
-    /// One pass over all cgroups, run on demand.
-    Sample,
+    /// What every cgroup uses: a pass over all of them, run on demand, and CPU time and run-queue delay counted at
+    /// every context switch, which the pass collects.
+    Usage,
     /// Cgroups made, removed and emptied, processes executed and ended.
     Life,
     /// Victims of the OOM killer.
@@ -50,9 +49,8 @@ pub enum Object {
 
 impl Object {
     /// All of them, in the order of loading.
-    pub const ALL: [Self; 7] = [
-        Self::Sample,
-        Self::Sched,
+    pub const ALL: [Self; 6] = [
+        Self::Usage,
         Self::Life,
         Self::Oom,
         Self::Oomx,
@@ -64,8 +62,7 @@ impl Object {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Sched => "sched",
-            Self::Sample => "sample",
+            Self::Usage => "usage",
             Self::Life => "life",
             Self::Oom => "oom",
             Self::Oomx => "oomx",
@@ -78,8 +75,7 @@ impl Object {
     #[must_use]
     pub const fn facts(self) -> &'static [facts::Need] {
         match self {
-            Self::Sched => facts::Sched::NEEDS,
-            Self::Sample => facts::Sample::NEEDS,
+            Self::Usage => facts::Usage::NEEDS,
             Self::Life => facts::Life::NEEDS,
             Self::Oom => facts::Oom::NEEDS,
             Self::Oomx => facts::Oomx::NEEDS,

@@ -1,17 +1,17 @@
 //! Names and sizes of the maps.
 
-/// `sched`: cgroup id → [`crate::wire::RunTime`], one value a CPU.
+/// `usage`: cgroup id → [`crate::wire::RunTime`], one value a CPU.
 pub const RUN_TIME: &str = "RUN_TIME";
-/// Cgroups that `sched`, `reclaim` and `reclaimx` can account for at once.
+/// Cgroups that `usage`, `reclaim` and `reclaimx` can account for at once.
 pub const MAX_CGROUPS: u32 = 8192;
 
-/// `sample`: one [`crate::wire::CgroupRecord`] a cgroup, in tree order, parents first; mapped by the agent.
+/// `usage`: one [`crate::wire::CgroupRecord`] a cgroup, in tree order, parents first; mapped by the agent.
 pub const RECORDS: &str = "RECORDS";
 /// Cgroups that one pass can take in.
 pub const MAX_RECORDS: u32 = 8192;
-/// `sample`: one [`crate::wire::WalkState`], mapped by the agent.
+/// `usage`: one [`crate::wire::WalkState`], mapped by the agent.
 pub const WALK: &str = "WALK";
-/// `sample`: bytes of kernel memory that the agent asked for at start, [`PEEK_BYTES`] of them.
+/// `usage`: bytes of kernel memory that the agent asked for at start, [`PEEK_BYTES`] of them.
 pub const PEEK: &str = "PEEK";
 /// Bytes that one peek takes.
 pub const PEEK_BYTES: usize = 256;
@@ -29,5 +29,8 @@ pub const DROPPED: &str = "DROPPED";
 
 /// `reclaim`, `reclaimx`: cgroup id → [`crate::wire::Stall`], one value a CPU.
 pub const STALLS: &str = "STALLS";
+/// `reclaim`, `reclaimx`: one number that changes with every stall, mapped by the agent, so that it need not look
+/// through the map when nothing happened.
+pub const STALLED: &str = "STALLED";
 /// Threads that can be stalled at once and still be timed.
 pub const MAX_STALLED: u32 = 4096;

@@ -14,7 +14,7 @@ pub struct RunTime {
     pub delays: [u64; DELAY_BUCKETS],
 }
 
-/// The task that `sched` saw coming in on a CPU, with its totals at that moment.
+/// The task that was seen coming in on a CPU, with its totals at that moment.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct OnCpu {
@@ -26,7 +26,7 @@ pub struct OnCpu {
     pub run_nsec: u64,
 }
 
-/// The state of a pass of `sample`.
+/// The state of a pass.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct WalkState {
@@ -48,6 +48,10 @@ pub struct WalkState {
     pub stat_index: [u32; 5],
     /// 1 when `stat_index` is known.
     pub stat_known: u32,
+    /// 1 when CPU time and waits are counted at context switches.
+    pub run_counted: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 /// Parts of a [`CgroupRecord`] that the pass filled in.
@@ -66,12 +70,18 @@ pub mod have {
     pub const STAT: u32 = 1 << 5;
     /// `peak`.
     pub const PEAK: u32 = 1 << 6;
+    /// `run`.
+    pub const RUN: u32 = 1 << 7;
+    /// `run` was collected when nothing had run since the pass before: it is complete until something runs.
+    pub const SETTLED: u32 = 1 << 8;
 }
 
 /// One cgroup in one pass. Memory is in pages.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CgroupRecord {
+    /// The number that the kernel gave the cgroup when it was made; no other cgroup of this boot has it.
+    pub serial: u64,
     /// The cgroup's id.
     pub id: u64,
     /// Its level in the hierarchy. Records come in tree order: the parent is the last one before of a lower level.
@@ -95,6 +105,9 @@ pub struct CgroupRecord {
     /// `memory.stat` as of the last flush, subtree: anon, file, shmem, slab_reclaimable, slab_unreclaimable (the
     /// slabs in bytes).
     pub stat: [u64; 5],
+    /// What its own tasks ran and waited, all CPUs together. Stays in the record from pass to pass while nothing ran,
+    /// and so must not be written by the agent.
+    pub run: RunTime,
 }
 
 /// The cgroup below which `life` watches.
@@ -258,8 +271,8 @@ macro_rules! sizes {
 sizes! {
     RunTime = 16 + 8 * DELAY_BUCKETS,
     OnCpu = 24,
-    WalkState = 64,
-    CgroupRecord = 16 + 8 * (4 + 4 + 6 + 5 + 5),
+    WalkState = 72,
+    CgroupRecord = 24 + 8 * (4 + 4 + 6 + 5 + 5) + size_of::<RunTime>(),
     Root = 16,
     CgroupMade = 32 + NAME_BYTES,
     CgroupChanged = 32,

@@ -199,7 +199,7 @@ pub enum SwapBehavior {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ProbeSwitches {
-    /// CPU time and run-queue delay of each cgroup, at every context switch.
+    /// CPU time and run-queue delay of each cgroup, at every context switch. Needs `usage`.
     pub cpu: bool,
     /// One walk over all cgroups' memory and CPU figures.
     pub usage: bool,

@@ -6,8 +6,10 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 
+use aya::Pod;
 use rustix::mm::{MapFlags, ProtFlags};
 
+const MAP_LOOKUP_ELEM: libc::c_long = 1;
 const MAP_DELETE_ELEM: libc::c_long = 3;
 const MAP_LOOKUP_BATCH: libc::c_long = 24;
 const LINK_CREATE: libc::c_long = 28;
@@ -113,6 +115,22 @@ pub(super) fn lookup_batch(
     }
 }
 
+/// Copies one entry; false when it is not there. `value` has room for the values of all CPUs.
+pub(super) fn lookup(map: BorrowedFd<'_>, key: u64, value: &mut [u8]) -> io::Result<bool> {
+    let mut words = [
+        pair(number(map), 0),
+        &raw const key as u64,
+        value.as_mut_ptr() as u64,
+        0,
+    ];
+    // SAFETY: the key is 8 bytes, as the map's keys, and the value has room, both checked when the map was opened.
+    match unsafe { bpf(MAP_LOOKUP_ELEM, &mut words) } {
+        Ok(_) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Removes an entry; no error when it is not there.
 pub(super) fn delete(map: BorrowedFd<'_>, key: u64) -> io::Result<()> {
     let mut words = [pair(number(map), 0), &raw const key as u64, 0, 0];
@@ -124,44 +142,57 @@ pub(super) fn delete(map: BorrowedFd<'_>, key: u64) -> io::Result<()> {
     }
 }
 
-/// An array map of the kernel, mapped for reading.
-#[derive(Debug)]
-pub(super) struct MappedArray {
-    start: NonNull<u8>,
-    bytes: usize,
+/// The first values of an array map of the kernel, mapped into memory.
+pub(super) struct MappedArray<T: Pod> {
+    start: NonNull<T>,
+    values: usize,
 }
 
-// SAFETY: the mapping belongs to the value alone, and is only read.
-unsafe impl Send for MappedArray {}
+// SAFETY: the mapping belongs to the value alone.
+unsafe impl<T: Pod> Send for MappedArray<T> {}
 
-impl MappedArray {
-    /// Maps the first `bytes` of an array that was made mappable.
-    pub(super) fn new(map: impl AsFd, bytes: usize) -> io::Result<Self> {
+impl<T: Pod> MappedArray<T> {
+    /// Maps the first `values` of an array that was made mappable, of values of this type.
+    pub(super) fn new(map: impl AsFd, values: usize) -> io::Result<Self> {
+        let flags = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a new mapping, at an address of the kernel's choice.
         let start = unsafe {
             rustix::mm::mmap(
                 std::ptr::null_mut(),
-                bytes,
-                ProtFlags::READ,
+                Self::bytes(values),
+                flags,
                 MapFlags::SHARED,
                 map,
                 0,
             )
         }?;
         let start = NonNull::new(start.cast()).ok_or_else(|| io::Error::other("mapped at address zero"))?;
-        Ok(Self { start, bytes })
+        Ok(Self { start, values })
     }
 
-    /// The bytes as they are now. Programs that write to the array must not run while these are borrowed.
-    pub(super) fn bytes(&self) -> &[u8] {
-        // SAFETY: mapped for as long as the value lives; the only program that writes is run by the borrower.
-        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.bytes) }
+    /// What is mapped: whole pages. An array's values lie without gaps when their size is a multiple of 8.
+    fn bytes(values: usize) -> usize {
+        const { assert!(size_of::<T>() % 8 == 0 && align_of::<T>() <= 8) };
+        (values * size_of::<T>()).next_multiple_of(rustix::param::page_size())
+    }
+
+    /// A value as it is now, read whole although a program may be writing it.
+    pub(super) fn read(&self, index: usize) -> Option<T> {
+        // SAFETY: within the mapping, which any bytes make a value of.
+        (index < self.values).then(|| unsafe { self.start.add(index).read_volatile() })
+    }
+
+    /// The values. No program that writes them may run while they are borrowed.
+    pub(super) fn values_mut(&mut self) -> &mut [T] {
+        // SAFETY: mapped for as long as the value lives, any bytes make a value; the only program that writes is
+        // run by the borrower.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.values) }
     }
 }
 
-impl Drop for MappedArray {
+impl<T: Pod> Drop for MappedArray<T> {
     fn drop(&mut self) {
         // SAFETY: the mapping made in `new`; the slices of it are gone. It can fail for bad arguments only.
-        _ = unsafe { rustix::mm::munmap(self.start.as_ptr().cast(), self.bytes) };
+        _ = unsafe { rustix::mm::munmap(self.start.as_ptr().cast(), Self::bytes(self.values)) };
     }
 }

@@ -28,7 +28,7 @@ use crate::model::{
 };
 use crate::observe::cgroup_tree::read_tree;
 use crate::observe::pods::SourcedPod;
-use crate::observe::probes::{ProbeState, Probes};
+use crate::observe::probes::{ProbeState, Probes, SWITCH};
 use crate::observe::{node, parse};
 
 /// The ground, before anything is built on it.
@@ -207,7 +207,7 @@ pub(super) fn start_probes(config: &Config, directory: &std::path::Path) -> Prob
         .filter(|(name, _)| is_switched_on(&config.probes, name))
         .copied()
         .collect();
-    Probes::start(directory, &images)
+    Probes::start(directory, &images, is_switched_on(&config.probes, SWITCH))
 }
 
 /// What became of each probe.
@@ -240,8 +240,9 @@ pub(super) fn probe_reports(config: &Config, probes: &Probes) -> Vec<ProbeReport
 
 fn is_switched_on(switches: &ProbeSwitches, object: &str) -> bool {
     match object {
-        "sched" => switches.cpu,
-        "sample" => switches.usage,
+        // What is counted at context switches is collected by the walk.
+        SWITCH => switches.cpu && switches.usage,
+        "usage" => switches.usage,
         "reclaim" | "reclaimx" => switches.stalls,
         "oom" | "oomx" => switches.oom,
         _ => switches.lifecycle,

@@ -70,6 +70,9 @@ impl Sampler {
         cgroups: &[(CgroupPath, CgroupId)],
     ) -> Vec<(CgroupId, Reading)> {
         self.read_further(cgroups);
+        if self.turn == 0 {
+            probes.forget_gone();
+        }
         let snapshot = probes.snapshot();
         let unseen: Vec<_> = cgroups
             .iter()
@@ -78,7 +81,7 @@ impl Sampler {
             .collect();
         let mut readings: Vec<_> = cgroups
             .iter()
-            .filter_map(|(_, id)| Some((*id, reading(snapshot.get(*id)?, self.further.get(id)))))
+            .filter_map(|(_, id)| Some((*id, reading(&snapshot.get(*id)?, self.further.get(id)))))
             .collect();
         let samples = self.basic.sample(&self.fs, &unseen);
         readings.extend(samples.taken.into_iter().map(|(_, id, stats)| {

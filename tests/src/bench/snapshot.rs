@@ -5,6 +5,7 @@
 //! snapshot is timed whole, from the call to typed values.
 
 use std::fs::{self, File};
+use std::hint::black_box;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -107,19 +108,19 @@ fn files_of(sample: &CgroupSample) -> Vec<&'static str> {
 }
 
 fn measure(tree: &Tree, size: usize) -> Figures {
-    let mut probes = Probes::start(&tree.root, OBJECTS);
+    let mut probes = Probes::start(&tree.root, OBJECTS, true);
     tree.use_all()?;
     let snapshot = probes.snapshot();
-    if snapshot.samples().len() != size + 1 {
+    if snapshot.len() != size + 1 {
         return Err(format!(
             "the snapshot has {} cgroups, not {size}: {:?}",
-            snapshot.samples().len(),
+            snapshot.len(),
             probes.status()
         )
         .into());
     }
     let sample = snapshot.samples().last().ok_or("no sample")?;
-    let names: Vec<_> = files_of(sample)
+    let names: Vec<_> = files_of(&sample)
         .into_iter()
         .filter(|name| tree.cgroups.iter().all(|cgroup| cgroup.join(name).exists()))
         .collect();
@@ -134,7 +135,9 @@ fn measure(tree: &Tree, size: usize) -> Figures {
     let micros = |begun: Instant| begun.elapsed().as_secs_f64() * 1e6;
     for _ in 0..TURNS {
         let begun = Instant::now();
-        probes.snapshot();
+        for sample in probes.snapshot().samples() {
+            black_box(sample);
+        }
         by_pass.push(micros(begun));
         let begun = Instant::now();
         for path in &paths {

@@ -20,7 +20,7 @@ const ROUNDS: usize = 40_000;
 /// Runs of each kind.
 const TURNS: usize = 15;
 
-/// The programs of the object `sched` that can be attached to the tracepoint.
+/// The programs of the object `usage` that can be attached to the tracepoint.
 const PROBE: &str = "sched_switch";
 const EMPTY: &str = "nothing";
 
@@ -31,8 +31,8 @@ struct Kernel {
 
 impl Kernel {
     fn attach(&self, program: &str) -> Result<Loaded, Box<dyn Error>> {
-        let facts = self.survey.facts.get(&Object::Sched).ok_or("no facts")?;
-        let mut loaded = Loaded::open(Object::Sched, OBJECTS, facts, &self.types)?;
+        let facts = self.survey.facts.get(&Object::Usage).ok_or("no facts")?;
+        let mut loaded = Loaded::open(Object::Usage, OBJECTS, facts, &self.types)?;
         loaded.attach(&self.types, |name| (name == program).then(|| PROBE.to_owned()))?;
         Ok(loaded)
     }

@@ -39,7 +39,11 @@ fn every_object_is_at_work_and_complete() {
             status.name
         );
     }
-    assert_eq!(probes.status().len(), 7);
+    assert_eq!(
+        probes.status().len(),
+        7,
+        "six objects, and the counting at switches"
+    );
 }
 
 const HOG: &str = "x=$(dd if=/dev/zero bs=1M count=64 2>/dev/null | tr '\\0' x)";
@@ -167,7 +171,7 @@ fn direct_reclaim_counts_for_the_cgroup_that_waits() {
     let root = with_memory();
     let container = pod(&root, &[("memory.max", "12M")]);
     let idle = root.child("idle");
-    let mut probes = start(&root.0, &["sample", "reclaim"]);
+    let mut probes = start(&root.0, &["usage", "reclaim"]);
     let work = "dd if=/dev/zero of=/disk/reclaim bs=1M count=48 2>/dev/null; rm /disk/reclaim";
     assert!(run_in(&container, work).wait().unwrap().success());
     let snapshot = probes.snapshot();
@@ -187,7 +191,7 @@ fn direct_reclaim_counts_for_the_cgroup_that_waits() {
 fn being_held_back_above_memory_high_is_timed() {
     let root = with_memory();
     let container = pod(&root, &[("memory.high", "8M"), ("memory.swap.max", "0")]);
-    let mut probes = start(&root.0, &["sample", "reclaimx"]);
+    let mut probes = start(&root.0, &["usage", "reclaimx"]);
     let work = "x=$(dd if=/dev/zero bs=1M count=14 2>/dev/null | tr '\\0' x)";
     let mut child = run_in(&container, work);
     let deadline = std::time::Instant::now() + Duration::from_secs(30);

@@ -105,7 +105,7 @@ impl Figure {
         let mut complaint = String::new();
         for _ in 0..TRIES {
             let before = self.read(cgroup);
-            let sample = probes.snapshot().get(id_of(cgroup)).copied();
+            let sample = probes.snapshot().get(id_of(cgroup));
             let after = self.read(cgroup);
             let sample = sample.ok_or("the pass did not see the cgroup")?;
             let (value, source) = (self.of)(&sample).ok_or("the sample has no such figure")?;
@@ -198,8 +198,11 @@ impl Workloads {
         }
         fs::write(self.c("swap").join("memory.reclaim"), "8M").unwrap();
         // Files of their own are page cache; what is written to /tmp is shared memory; names are slab.
-        let work = "dd if=/dev/zero of=/disk/parity bs=1M count=12 2>/dev/null; sync; cat /disk/parity >/dev/null; \
-                    i=0; while [ $i -lt 300 ]; do : > /disk/name-$i; i=$((i+1)); done";
+        // Pages become active by being read again (classic lists) or by a fault that brings them in (generations).
+        let work = "dd if=/dev/zero of=/disk/parity bs=1M count=12 2>/dev/null; cp /bin/busybox /disk/busybox; sync; \
+                    for n in 1 2 3; do cat /disk/parity >/dev/null; done; \
+                    echo 1 > /proc/sys/vm/drop_caches; /disk/busybox true; \
+                    dd if=/dev/zero of=/disk/parity bs=1M count=12 2>/dev/null; sync; i=0; while [ $i -lt 300 ]; do : > /disk/name-$i; i=$((i+1)); done";
         assert!(run_in(&self.c("file"), work).wait().unwrap().success());
         let work = "dd if=/dev/zero of=/tmp/parity bs=1M count=9 2>/dev/null";
         assert!(run_in(&self.c("shmem"), work).wait().unwrap().success());
@@ -225,11 +228,11 @@ impl Workloads {
 #[ignore = "needs the VM lab: cargo xtask test"]
 fn every_figure_is_that_of_the_file() {
     let workloads = Workloads::new();
-    let mut probes = start(&workloads.root.0, &["sample"]);
+    let mut probes = start(&workloads.root.0, &["usage"]);
     let state = probes
         .status()
         .iter()
-        .find(|status| status.name == "sample")
+        .find(|status| status.name == "usage")
         .unwrap();
     assert_eq!(state.state, ProbeState::Attached { without: Vec::new() });
     // Processes that have ended give back what they held; counters come to rest.

@@ -167,26 +167,31 @@ impl Loaded {
 
     /// Takes a map out of the object. A program that uses it must have been loaded before the map is dropped.
     pub(super) fn take_map(&mut self, name: &'static str) -> Result<Map, LoadError> {
-        self.ebpf.take_map(name).ok_or_else(|| LoadError::Map {
-            object: self.object,
-            map: name,
-            source: Box::new(MapError::InvalidName {
-                name: name.to_owned(),
-            }),
-        })
+        self.ebpf.take_map(name).ok_or_else(|| self.no_map(name))
     }
 
-    /// A map that is read by its descriptor.
+    /// An array map, which stays with the object.
+    pub(super) fn array(&self, name: &'static str) -> Result<&MapData, LoadError> {
+        match self.ebpf.map(name) {
+            Some(Map::Array(data)) => Ok(data),
+            _ => Err(self.no_map(name)),
+        }
+    }
+
+    fn no_map(&self, map: &'static str) -> LoadError {
+        let source = Box::new(MapError::InvalidName { name: map.to_owned() });
+        LoadError::Map {
+            object: self.object,
+            map,
+            source,
+        }
+    }
+
+    /// A hash map, to be read by its descriptor.
     pub(super) fn take_data(&mut self, name: &'static str) -> Result<MapData, LoadError> {
         match self.take_map(name)? {
-            Map::Array(data) | Map::PerCpuHashMap(data) => Ok(data),
-            other => Err(LoadError::Map {
-                object: self.object,
-                map: name,
-                source: Box::new(MapError::InvalidMapType {
-                    map_type: map_type(&other),
-                }),
-            }),
+            Map::PerCpuHashMap(data) => Ok(data),
+            _ => Err(self.no_map(name)),
         }
     }
 
@@ -218,13 +223,6 @@ impl Loaded {
                 })
             })
             .collect()
-    }
-}
-
-fn map_type(map: &Map) -> u32 {
-    match map {
-        Map::RingBuf(_) => 27,
-        _ => 0,
     }
 }
 

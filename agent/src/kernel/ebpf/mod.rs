@@ -3,7 +3,7 @@
 //! **Problem.** Kernels differ in what they let a program see and attach to, and a refusal must cost one feature,
 //! not all. **How.** Each object is loaded on its own with the facts found for it ([`KernelTypes::survey`]); each
 //! result is `Ok` or a [`LoadError`] that says what was refused and why. What an object gathers is read through one
-//! of three types: [`Walker`] runs a pass over all cgroups, [`Totals`] reads counters per cgroup, [`Rings`] hands
+//! of three types: [`Walker`] runs a pass over all cgroups, [`Stalled`] reads stall times per cgroup, [`Rings`] hands
 //! over events.
 //!
 //! Values come out as the bytes of [`plimsoll_ebpf::wire`]; `observe::probes` makes sense of them.
@@ -11,6 +11,7 @@
 mod embedded;
 mod load;
 mod rings;
+mod stalls;
 mod survey;
 mod totals;
 mod walker;
@@ -24,8 +25,8 @@ use crate::model::Bytes;
 pub use embedded::OBJECTS;
 pub use load::{Image, LoadError, Loaded, Stopwatch, run_statistics};
 pub use rings::{Ring, Rings};
+pub use stalls::Stalled;
 pub use survey::{KernelTypes, Survey};
-pub use totals::Totals;
 pub use walker::{Pass, Walker};
 
 /// The size of a page, in which the kernel counts memory.

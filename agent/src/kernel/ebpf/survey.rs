@@ -61,7 +61,12 @@ impl KernelTypes {
         let btf = Btf::parse(&self.blob).map_err(|e| LoadError::NoTypes {
             reason: e.to_string(),
         })?;
-        let given = Given::from([("NUMA nodes", numa_nodes(Path::new(NODES)))]);
+        let mut given = Given::from([("NUMA nodes", numa_nodes(Path::new(NODES)))]);
+        given.extend(
+            aya::util::nr_cpus()
+                .ok()
+                .and_then(|n| Some(("CPUs", u32::try_from(n).ok()?))),
+        );
         Ok(Survey {
             facts: Object::ALL
                 .into_iter()

@@ -14,11 +14,9 @@ const BATCH: usize = 512;
 
 /// A per-CPU hash map from cgroup id to words of which each is a sum.
 #[derive(Debug)]
-pub struct Totals<const WORDS: usize> {
+pub(super) struct Totals<const WORDS: usize> {
     map: MapData,
     cpus: usize,
-    keys: Vec<u64>,
-    values: Vec<u8>,
 }
 
 impl<const WORDS: usize> Totals<WORDS> {
@@ -27,7 +25,7 @@ impl<const WORDS: usize> Totals<WORDS> {
     /// # Errors
     /// [`LoadError::Map`] when it is not there or has other sizes, [`LoadError::Call`] when the number of CPUs is
     /// not known.
-    pub fn new(loaded: &mut Loaded, name: &'static str) -> Result<Self, LoadError> {
+    pub(super) fn new(loaded: &mut Loaded, name: &'static str) -> Result<Self, LoadError> {
         let object = loaded.object;
         let map = loaded.take_data(name)?;
         let call = |what, source| LoadError::Call { object, what, source };
@@ -41,35 +39,26 @@ impl<const WORDS: usize> Totals<WORDS> {
             ));
         }
         let cpus = aya::util::nr_cpus().map_err(|(_, e)| call("count the CPUs", e))?;
-        Ok(Self {
-            map,
-            cpus,
-            keys: vec![0; BATCH],
-            values: vec![0; BATCH * 8 * WORDS * cpus],
-        })
+        Ok(Self { map, cpus })
     }
 
     /// Hands each cgroup's id and sums to `each`, in no order.
     ///
     /// # Errors
     /// The kernel's; what came before the error has been handed over.
-    pub fn read(&mut self, mut each: impl FnMut(u64, [u64; WORDS])) -> io::Result<()> {
+    pub(super) fn read(&self, mut each: impl FnMut(u64, [u64; WORDS])) -> io::Result<()> {
         let value_bytes = 8 * WORDS * self.cpus;
+        let (mut keys, mut values) = (vec![0; BATCH], vec![0; BATCH * value_bytes]);
         let mut position = BatchPosition::default();
         loop {
             let (copied, last) = bpf_sys::lookup_batch(
                 self.map.fd().as_fd(),
                 &mut position,
-                &mut self.keys,
-                &mut self.values,
+                &mut keys,
+                &mut values,
                 value_bytes,
             )?;
-            for (key, value) in self
-                .keys
-                .iter()
-                .zip(self.values.chunks_exact(value_bytes))
-                .take(copied)
-            {
+            for (key, value) in keys.iter().zip(values.chunks_exact(value_bytes)).take(copied) {
                 each(*key, sum(value));
             }
             if last {
@@ -78,11 +67,21 @@ impl<const WORDS: usize> Totals<WORDS> {
         }
     }
 
+    /// The sums of one cgroup; none when nothing was counted for it.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(super) fn get(&self, cgroup: u64) -> io::Result<Option<[u64; WORDS]>> {
+        let mut value = vec![0; 8 * WORDS * self.cpus];
+        let found = bpf_sys::lookup(self.map.fd().as_fd(), cgroup, &mut value)?;
+        Ok(found.then(|| sum(&value)))
+    }
+
     /// Forgets a cgroup.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn forget(&self, cgroup: u64) -> io::Result<()> {
+    pub(super) fn forget(&self, cgroup: u64) -> io::Result<()> {
         bpf_sys::delete(self.map.fd().as_fd(), cgroup)
     }
 }

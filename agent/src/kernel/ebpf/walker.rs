@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufReader};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
-use aya::maps::{Array, MapData};
+use aya::maps::Array;
 use aya::programs::raw_trace_point::RawTracePoint;
 use aya::programs::{Iter, Program, ProgramError, RawTracePointRunOptions, TestRun};
 use plimsoll_ebpf::wire::{CgroupRecord, Root, WalkState};
@@ -14,17 +14,20 @@ use rustix::fs::{Mode, OFlags};
 
 use super::load::{LoadError, Loaded};
 use super::survey::KernelTypes;
+use super::totals::Totals;
 use crate::kernel::bpf_sys::{self, MappedArray};
 
-const OBJECT: Object = Object::Sample;
-/// Bytes of a page of an array map that is mapped.
-const PAGE: usize = 4096;
+const OBJECT: Object = Object::Usage;
+
+/// Words of a [`plimsoll_ebpf::wire::RunTime`].
+const RUN_TIME_WORDS: usize = size_of::<plimsoll_ebpf::wire::RunTime>() / 8;
 
 /// Runs passes and holds the records of the last one.
 pub struct Walker {
     loaded: Loaded,
-    records: MappedArray,
-    state: Array<MapData, WalkState>,
+    records: MappedArray<CgroupRecord>,
+    state: MappedArray<WalkState>,
+    run_time: Totals<RUN_TIME_WORDS>,
     root: Root,
     /// Files of the root whose reading makes the kernel add up what its CPUs have counted since.
     flush: Vec<File>,
@@ -33,20 +36,20 @@ pub struct Walker {
 }
 
 /// What a pass found.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct Pass<'a> {
-    /// The bytes of one [`CgroupRecord`] a cgroup.
-    pub records: &'a [u8],
+    /// One record a cgroup, the root first, parents before children.
+    pub records: &'a mut [CgroupRecord],
     /// Whether there were more cgroups than fit.
     pub truncated: bool,
 }
 
 impl Walker {
-    /// Verifies the programs and finds the root, which `directory` is of.
+    /// Verifies the programs of the pass and finds the root, of which `directory` is.
     ///
     /// # Errors
     /// [`LoadError`] with what was refused.
-    pub fn new(mut loaded: Loaded, types: &KernelTypes, directory: File) -> Result<Self, LoadError> {
+    pub fn new(mut loaded: Loaded, types: &KernelTypes, directory: &File) -> Result<Self, LoadError> {
         let call = |what| {
             move |source| LoadError::Call {
                 object: OBJECT,
@@ -54,6 +57,7 @@ impl Walker {
                 source,
             }
         };
+        let run_time = Totals::new(&mut loaded, maps::RUN_TIME)?;
         for name in ["walk", "read_kernel"] {
             raw_tracepoint(&mut loaded, name)?.load().map_err(refused(name))?;
         }
@@ -63,25 +67,66 @@ impl Walker {
         let link = bpf_sys::link_cgroup(loaded.program_fd("find")?, directory.as_fd())
             .map_err(call("link the iterator"))?;
         bpf_sys::run_iterator(link.as_fd()).map_err(call("run the iterator"))?;
-        let records = loaded.take_data(maps::RECORDS)?;
-        let bytes = (maps::MAX_RECORDS as usize * size_of::<CgroupRecord>()).next_multiple_of(PAGE);
-        let records = MappedArray::new(records.fd(), bytes).map_err(call("map the records"))?;
-        let state = Array::try_from(loaded.take_map(maps::WALK)?).map_err(map_failed(maps::WALK))?;
-        let found: WalkState = state.get(&0, 0).map_err(map_failed(maps::WALK))?;
+        let records = MappedArray::new(loaded.array(maps::RECORDS)?.fd(), maps::MAX_RECORDS as usize)
+            .map_err(call("map the records"))?;
+        let state = MappedArray::new(loaded.array(maps::WALK)?.fd(), 1).map_err(call("map the state"))?;
         let mut walker = Self {
             loaded,
             records,
             state,
-            root: Root {
-                id: found.root_id,
-                level: found.root_level.into(),
-            },
+            run_time,
+            root: Root::default(),
             flush: Vec::new(),
             _link: link,
         };
+        let found = walker.state();
+        walker.root = Root {
+            id: found.root_id,
+            level: found.root_level.into(),
+        };
         walker.find_statistics(types)?;
-        walker.open_flush(&directory);
+        walker.open_flush(directory);
         Ok(walker)
+    }
+
+    /// Makes the kernel count CPU time and run-queue delay at context switches, which the passes then collect.
+    ///
+    /// # Errors
+    /// [`LoadError::Program`].
+    pub fn count_run_time(
+        &mut self,
+        types: &KernelTypes,
+        target: impl Fn(&str) -> Option<String>,
+    ) -> Result<(), LoadError> {
+        self.loaded.attach(types, target)?;
+        self.set_state(|state| state.run_counted = 1);
+        Ok(())
+    }
+
+    /// What was counted for one cgroup: a [`plimsoll_ebpf::wire::RunTime`] as words, all CPUs together.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn run_time(&self, cgroup: u64) -> io::Result<Option<[u64; RUN_TIME_WORDS]>> {
+        self.run_time.get(cgroup)
+    }
+
+    /// Forgets what was counted for a cgroup.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn forget(&self, cgroup: u64) -> io::Result<()> {
+        self.run_time.forget(cgroup)
+    }
+
+    /// All cgroups for which something was counted, also outside the root.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn counted(&self) -> io::Result<Vec<u64>> {
+        let mut counted = Vec::new();
+        self.run_time.read(|cgroup, _| counted.push(cgroup))?;
+        Ok(counted)
     }
 
     /// The root's id and level.
@@ -90,10 +135,10 @@ impl Walker {
         self.root
     }
 
-    /// Whether `memory.stat` is among the records.
+    /// Whether the records hold what `memory.stat` shows.
     #[must_use]
     pub fn has_statistics(&self) -> bool {
-        self.state.get(&0, 0).is_ok_and(|state| state.stat_known == 1)
+        self.state().stat_known == 1
     }
 
     /// The object, for its programs' costs.
@@ -105,20 +150,29 @@ impl Walker {
     /// Makes a pass.
     ///
     /// # Errors
-    /// [`LoadError::Program`] when the kernel does not run it, [`LoadError::Map`] when its state cannot be read.
+    /// [`LoadError::Program`] when the kernel does not run it.
     pub fn pass(&mut self) -> Result<Pass<'_>, LoadError> {
         for file in &self.flush {
-            // One byte is enough: the kernel makes the whole text first. A root without the controller any more has
-            // nothing to add up.
+            // One byte is enough: the kernel makes the whole text first. Without the file, the figures are older.
             _ = file.read_at(&mut [0], 0);
         }
         run(&mut self.loaded, "walk")?;
-        let state = self.state.get(&0, 0).map_err(map_failed(maps::WALK))?;
-        let bytes = state.count as usize * size_of::<CgroupRecord>();
+        let state = self.state();
+        let count = state.count as usize;
         Ok(Pass {
-            records: self.records.bytes().get(..bytes).unwrap_or_default(),
+            records: self.records.values_mut().get_mut(..count).unwrap_or_default(),
             truncated: state.truncated != 0,
         })
+    }
+
+    fn state(&self) -> WalkState {
+        self.state.read(0).unwrap_or_default()
+    }
+
+    fn set_state(&mut self, change: impl FnOnce(&mut WalkState)) {
+        if let Some(state) = self.state.values_mut().first_mut() {
+            change(state);
+        }
     }
 
     /// Opens the files that make the kernel add up: `cpu.stat` for CPU time, and the cheapest of those that do it for
@@ -144,23 +198,26 @@ impl Walker {
             self.peek(address).ok()
         });
         if let Some(index) = index {
-            let mut state = self.state.get(&0, 0).map_err(map_failed(maps::WALK))?;
-            state.stat_index = index;
-            state.stat_known = 1;
-            self.state.set(0, state, 0).map_err(map_failed(maps::WALK))?;
+            self.set_state(|state| {
+                state.stat_index = index;
+                state.stat_known = 1;
+            });
         }
         Ok(())
     }
 
     /// Copies [`maps::PEEK_BYTES`] of kernel memory.
     fn peek(&mut self, address: u64) -> Result<Vec<u8>, LoadError> {
-        let mut state = self.state.get(&0, 0).map_err(map_failed(maps::WALK))?;
-        state.peek = address;
-        self.state.set(0, state, 0).map_err(map_failed(maps::WALK))?;
+        self.set_state(|state| state.peek = address);
         run(&mut self.loaded, "read_kernel")?;
+        let failed = |source| LoadError::Map {
+            object: OBJECT,
+            map: maps::PEEK,
+            source: Box::new(source),
+        };
         let map = self.loaded.take_map(maps::PEEK)?;
-        let bytes: Array<_, [u8; maps::PEEK_BYTES]> = Array::try_from(map).map_err(map_failed(maps::PEEK))?;
-        Ok(bytes.get(&0, 0).map_err(map_failed(maps::PEEK))?.to_vec())
+        let bytes: Array<_, [u8; maps::PEEK_BYTES]> = Array::try_from(map).map_err(failed)?;
+        Ok(bytes.get(&0, 0).map_err(failed)?.to_vec())
     }
 }
 
@@ -193,14 +250,6 @@ fn refused(program: &'static str) -> impl Fn(ProgramError) -> LoadError {
         object: OBJECT,
         program: program.to_owned(),
         step: "run",
-        source: Box::new(source),
-    }
-}
-
-fn map_failed(map: &'static str) -> impl Fn(aya::maps::MapError) -> LoadError {
-    move |source| LoadError::Map {
-        object: OBJECT,
-        map,
         source: Box::new(source),
     }
 }

@@ -4,11 +4,13 @@
 
 use std::time::Duration;
 
-use plimsoll_ebpf::wire::{self, CgroupRecord, kind};
+use plimsoll_ebpf::wire::{self, kind};
 
 use super::event::{CgroupTotals, ProbeEvent};
-use super::{RUN_TIME_WORDS, STALL_WORDS};
-use crate::model::{BootTime, Bytes, CgroupId, ExitStatus, Limit, RunDelay, Stalls};
+use crate::model::{BootTime, Bytes, CgroupId, ExitStatus, Limit, RunDelay};
+
+/// Words of a [`wire::RunTime`].
+const RUN_TIME_WORDS: usize = size_of::<wire::RunTime>() / 8;
 
 /// Reads a record's fields one after the other, in native byte order; zero past the end.
 struct Fields<'a>(&'a [u8]);
@@ -28,10 +30,6 @@ impl<'a> Fields<'a> {
         self.take(4).try_into().map_or(0, u32::from_ne_bytes)
     }
 
-    fn words<const N: usize>(&mut self) -> [u64; N] {
-        std::array::from_fn(|_| self.word())
-    }
-
     fn time(&mut self) -> BootTime {
         BootTime(Duration::from_nanos(self.word()))
     }
@@ -39,30 +37,6 @@ impl<'a> Fields<'a> {
     fn cgroup(&mut self) -> CgroupId {
         CgroupId(self.word())
     }
-}
-
-/// The records of a pass. Bytes past the last whole record are left out.
-pub(super) fn records(bytes: &[u8]) -> impl Iterator<Item = CgroupRecord> {
-    bytes
-        .as_chunks::<{ size_of::<CgroupRecord>() }>()
-        .0
-        .iter()
-        .map(|bytes| {
-            let mut fields = Fields(bytes);
-            CgroupRecord {
-                id: fields.word(),
-                level: fields.half(),
-                have: fields.half(),
-                cpu_nsec: fields.word(),
-                memory: fields.word(),
-                peak: fields.word(),
-                swap: fields.word(),
-                limits: fields.words(),
-                events: fields.words(),
-                lru: fields.words(),
-                stat: fields.words(),
-            }
-        })
 }
 
 /// Time on the CPU and waits for it, from the words of a [`wire::RunTime`].
@@ -73,14 +47,6 @@ pub(super) fn run_time(words: &[u64; RUN_TIME_WORDS]) -> (Duration, RunDelay) {
         histogram,
     };
     (Duration::from_nanos(run), delay)
-}
-
-/// Stalls, from the words of a [`wire::Stall`].
-pub(super) fn stalls([count, nsec]: [u64; STALL_WORDS]) -> Stalls {
-    Stalls {
-        count,
-        total: Duration::from_nanos(nsec),
-    }
 }
 
 /// Pages as bytes, held at the largest amount.

@@ -2,7 +2,7 @@
 //!
 //! **Problem.** Reading a thousand cgroups through their files is slow, some figures (how long tasks waited for a
 //! CPU, who the OOM killer took and for whose sake) are in no file, and what lived between two readings is never
-//! seen. **How.** Seven eBPF objects, each optional. [`plan`] decides from a survey of the kernel which can work and
+//! seen. **How.** Six eBPF objects, each optional. [`plan`] decides from a survey of the kernel which can work and
 //! says why the others cannot; [`Probes::start`] loads those and keeps what came of each. [`Probes::snapshot`] makes
 //! one pass over all cgroups below the root, [`Probes::drain_events`] hands over what happened.
 //!
@@ -29,18 +29,18 @@ mod support;
 mod props;
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::Duration;
 
 use plimsoll_ebpf::Object;
 
-use crate::kernel::ebpf::{Loaded, Rings, Stopwatch, Totals, Walker};
-use crate::model::{Bytes, CgroupId, RunDelay};
+use crate::kernel::ebpf::{Loaded, Rings, Stalled, Stopwatch, Walker};
+use crate::model::Bytes;
 
 pub use event::{CgroupTotals, ProbeEvent};
 pub use snapshot::Snapshot;
 pub use support::{Plan, ProbePlan, plan};
 
 use remembered::Remembered;
+use snapshot::Tree;
 
 /// What became of one object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,9 +67,8 @@ pub struct ProbeStatus {
     pub state: ProbeState,
 }
 
-/// Words of a `RunTime` record, and of a `Stall` record.
-const RUN_TIME_WORDS: usize = 18;
-const STALL_WORDS: usize = 2;
+/// The name under which the counting at context switches is reported. It is a part of the object `usage`.
+pub const SWITCH: &str = "switch";
 
 /// The probes at work.
 #[derive(Default)]
@@ -77,13 +76,14 @@ pub struct Probes {
     status: Vec<ProbeStatus>,
     page: Bytes,
     walker: Option<Walker>,
-    run_time: Option<Totals<RUN_TIME_WORDS>>,
-    reclaim: Option<Totals<STALL_WORDS>>,
-    over_high: Option<Totals<STALL_WORDS>>,
+    /// Whether CPU time and waits are counted at context switches.
+    counts_run_time: bool,
+    reclaim: Option<Stalled>,
+    over_high: Option<Stalled>,
     rings: Option<Rings>,
     /// Objects of which only the programs are needed any more.
     attached: Vec<Loaded>,
-    snapshot: Snapshot,
+    tree: Tree,
     remembered: Remembered,
 }
 
@@ -132,114 +132,73 @@ impl Probes {
 
     /// Completes the last figures of removed cgroups, whose counters nobody else will ask for.
     fn add_totals(&mut self, events: &mut [ProbeEvent]) {
-        let mut found: Vec<(CgroupId, Duration, RunDelay)> = Vec::new();
-        let removed = |id: u64| {
-            events
-                .iter()
-                .any(|event| matches!(event, ProbeEvent::CgroupRemoved { id: of, .. } if of.0 == id))
-        };
-        let mut gone = Vec::new();
-        if let Some(totals) = &mut self.run_time {
-            let read = totals.read(|id, words| {
-                if removed(id) {
-                    let (on_cpu, run_delay) = decode::run_time(&words);
-                    found.push((CgroupId(id), on_cpu, run_delay));
-                }
-            });
-            // What could not be read is missing from the totals, which say so by being absent.
-            if read.is_err() {
-                found.clear();
-            }
-        }
         for event in events {
             if let ProbeEvent::CgroupRemoved { id, totals, .. } = event {
-                gone.push(*id);
-                if let Some((_, on_cpu, run_delay)) = found.iter().find(|(of, ..)| of == id) {
-                    totals.on_cpu = Some(*on_cpu);
-                    totals.run_delay = Some(*run_delay);
+                let walker = self.walker.as_ref().filter(|_| self.counts_run_time);
+                // What cannot be read is missing from the totals, which say so by being absent.
+                if let Some(words) = walker.and_then(|walker| walker.run_time(id.0).ok().flatten()) {
+                    let (on_cpu, run_delay) = decode::run_time(&words);
+                    totals.on_cpu = Some(on_cpu);
+                    totals.run_delay = Some(run_delay);
                 }
+                self.remembered.removed(*id);
             }
         }
-        self.remembered.removed(gone);
     }
 
     /// One pass over the root and all cgroups below it, the root first, parents before children. Empty without the
-    /// object `sample`.
-    pub fn snapshot(&mut self) -> &Snapshot {
-        self.snapshot.clear();
-        let Some(walker) = &mut self.walker else {
-            return &self.snapshot;
-        };
-        match walker.pass() {
-            Ok(pass) => self.snapshot.take(pass.records, pass.truncated, self.page),
-            Err(error) => {
-                self.fail(Object::Sample, &error);
-                return &self.snapshot;
+    /// object `usage`.
+    pub fn snapshot(&mut self) -> Snapshot<'_> {
+        let mut failures = Vec::new();
+        let reclaim = self.reclaim.as_mut().map(Stalled::read).transpose();
+        let reclaim = reclaim.unwrap_or_else(|error| {
+            failures.push((Object::Reclaim, error.to_string()));
+            None
+        });
+        let over_high = self.over_high.as_mut().map(Stalled::read).transpose();
+        let over_high = over_high.unwrap_or_else(|error| {
+            failures.push((Object::Reclaimx, error.to_string()));
+            None
+        });
+        let mut taken = (&[][..], false);
+        match self.walker.as_mut().map(Walker::pass).transpose() {
+            Ok(Some(pass)) => {
+                self.tree.take(pass.records, reclaim, over_high);
+                taken = (pass.records, pass.truncated);
+            }
+            Ok(None) => {}
+            Err(error) => failures.push((Object::Usage, error.to_string())),
+        }
+        for (object, error) in failures {
+            set_failed(&mut self.status, object, error);
+        }
+        Snapshot::new(taken.0, &self.tree, taken.1, self.page)
+    }
+
+    /// Frees the counters of cgroups that are gone. To be called now and then, a minute apart say; snapshots are not
+    /// held up by it.
+    pub fn forget_gone(&mut self) {
+        let Some(walker) = &self.walker else { return };
+        let mut failure = None;
+        let counted = walker.counted().unwrap_or_else(|error| {
+            failure = Some(error);
+            Vec::new()
+        });
+        let unknown: Vec<u64> = counted.into_iter().filter(|id| !self.tree.knows(*id)).collect();
+        for id in self.remembered.to_forget(&unknown) {
+            failure = failure.or(walker.forget(id).err());
+            for stalled in [&mut self.reclaim, &mut self.over_high].into_iter().flatten() {
+                failure = failure.or(stalled.forget(id).err());
             }
         }
-        let mut unknown = Vec::new();
-        if let Some(totals) = &mut self.run_time
-            && let Err(error) = totals.read(|id, words| {
-                let (on_cpu, run_delay) = decode::run_time(&words);
-                if !self.snapshot.add_run_time(id, on_cpu, run_delay) {
-                    unknown.push(id);
-                }
-            })
-        {
-            self.fail(Object::Sched, &error);
-        }
-        let Self {
-            reclaim,
-            over_high,
-            snapshot,
-            ..
-        } = self;
-        let mut failed = Vec::new();
-        if let Some(totals) = reclaim
-            && let Err(error) = totals.read(|id, words| snapshot.add_reclaim(id, decode::stalls(words)))
-        {
-            failed.push((Object::Reclaim, error));
-        }
-        if let Some(totals) = over_high
-            && let Err(error) = totals.read(|id, words| snapshot.add_over_high(id, decode::stalls(words)))
-        {
-            failed.push((Object::Reclaimx, error));
-        }
-        for (object, error) in failed {
-            self.fail(object, &error);
-        }
-        self.snapshot.add_up(
-            self.run_time.is_some(),
-            self.reclaim.is_some(),
-            self.over_high.is_some(),
-        );
-        self.forget(&unknown);
-        &self.snapshot
-    }
-
-    /// Frees the counters of cgroups that are gone.
-    fn forget(&mut self, unknown: &[u64]) {
-        let gone = self.remembered.to_forget(unknown);
-        if gone.is_empty() {
-            return;
-        }
-        let mut failure = None;
-        for id in gone {
-            let run_time = self.run_time.as_ref().map(|totals| totals.forget(id));
-            let stalls = [&self.reclaim, &self.over_high]
-                .into_iter()
-                .flatten()
-                .map(|totals| totals.forget(id));
-            failure = failure.or(run_time.into_iter().chain(stalls).find_map(Result::err));
-        }
         if let Some(error) = failure {
-            self.fail(Object::Sched, &error);
+            set_failed(&mut self.status, Object::Usage, error.to_string());
         }
     }
+}
 
-    fn fail(&mut self, object: Object, error: &impl ToString) {
-        if let Some(status) = self.status.iter_mut().find(|status| status.name == object.name()) {
-            status.state = ProbeState::Failed(error.to_string());
-        }
+fn set_failed(status: &mut [ProbeStatus], object: Object, reason: String) {
+    if let Some(status) = status.iter_mut().find(|status| status.name == object.name()) {
+        status.state = ProbeState::Failed(reason);
     }
 }

@@ -1,8 +1,8 @@
 //! Which counters in the kernel belong to cgroups that are gone and can be freed.
 //!
-//! A removed cgroup's counters are kept for one more snapshot: a process that has ended may still be switched out
-//! for the last time, and would make the entry anew. Counters of cgroups that the pass does not see (outside the
-//! root, or removed unseen) are left alone until they are many.
+//! A removed cgroup's counters are kept until the second sweep after the removal: a process that has ended may still
+//! be switched out for the last time, and would make the entry anew. Counters of cgroups that the passes do not see
+//! (outside the root, or removed unseen) are left alone until they are many.
 
 use crate::model::CgroupId;
 
@@ -17,12 +17,12 @@ pub(super) struct Remembered {
 }
 
 impl Remembered {
-    /// Cgroups were removed.
-    pub(super) fn removed(&mut self, ids: impl IntoIterator<Item = CgroupId>) {
-        self.fresh.extend(ids.into_iter().map(|id| id.0));
+    /// A cgroup was removed.
+    pub(super) fn removed(&mut self, id: CgroupId) {
+        self.fresh.push(id.0);
     }
 
-    /// At a snapshot: counters to free now, given those that belong to no cgroup of the pass.
+    /// At a sweep: counters to free now, given those that belong to no cgroup of the last pass.
     pub(super) fn to_forget(&mut self, unknown: &[u64]) -> Vec<u64> {
         let mut gone = std::mem::replace(&mut self.ripe, std::mem::take(&mut self.fresh));
         if unknown.len() > MANY {
@@ -37,9 +37,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counters_are_freed_at_the_second_snapshot_after_the_removal() {
+    fn counters_are_freed_at_the_second_sweep_after_the_removal() {
         let mut remembered = Remembered::default();
-        remembered.removed([CgroupId(5)]);
+        remembered.removed(CgroupId(5));
         assert!(remembered.to_forget(&[5]).is_empty());
         assert_eq!(remembered.to_forget(&[5]), [5]);
         assert!(remembered.to_forget(&[]).is_empty());

@@ -1,28 +1,43 @@
 //! One pass: samples in tree order, with the figures that the kernel keeps per cgroup added up over subtrees.
+//!
+//! The records stay where the kernel wrote them and become samples when asked for.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::time::Duration;
 
-use plimsoll_ebpf::wire::{CgroupRecord, have};
+use plimsoll_ebpf::wire::{CgroupRecord, RunTime, have};
 
-use super::decode::{self, limit, pages};
+use super::decode::{limit, pages};
 use crate::model::{
     Bytes, CgroupId, CgroupSample, LruLists, MemoryEvents, MemoryKinds, MemoryLimits, RunDelay, Sourced,
     Stalls,
 };
 
 /// What one pass found.
-#[derive(Debug, Clone, Default)]
-pub struct Snapshot {
-    samples: Vec<CgroupSample>,
-    /// The parent's place among the samples; its own for the root.
-    parents: Vec<usize>,
-    places: HashMap<u64, usize, BuildHasherDefault<IdHasher>>,
+#[derive(Debug)]
+pub struct Snapshot<'a> {
+    records: &'a [CgroupRecord],
+    tree: &'a Tree,
     truncated: bool,
+    page: Bytes,
 }
 
-/// Cgroup ids are counted up by the kernel: a multiplication spreads them well enough, and a pass looks up each.
+/// What belongs to a pass beside its records; kept from pass to pass, for most find the same cgroups.
+#[derive(Debug, Default)]
+pub(super) struct Tree {
+    /// The parent's place among the records; its own for the root.
+    parents: Vec<u32>,
+    places: HashMap<u64, u32, BuildHasherDefault<IdHasher>>,
+    /// CPU time and waits in the subtree of each record.
+    run: Vec<RunTime>,
+    /// Direct reclaim in the subtree of each record; empty when it is not timed.
+    reclaim: Vec<Stalls>,
+    /// Time held back above `memory.high` in the subtree of each record; empty when it is not timed.
+    over_high: Vec<Stalls>,
+}
+
+/// Cgroup ids are counted up by the kernel: a multiplication spreads them well enough.
 #[derive(Debug, Clone, Copy, Default)]
 struct IdHasher(u64);
 
@@ -42,17 +57,140 @@ impl Hasher for IdHasher {
     }
 }
 
-impl Snapshot {
+/// Own stalls by cgroup, as they come from the kernel; none when they are not timed.
+pub(super) type OwnStalls<'a> = Option<&'a [(u64, [u64; 2])]>;
+
+impl Tree {
+    /// Finds parents and places of a pass's records, and adds their own figures up over subtrees.
+    pub(super) fn take(
+        &mut self,
+        records: &mut [CgroupRecord],
+        reclaim: OwnStalls<'_>,
+        over_high: OwnStalls<'_>,
+    ) {
+        self.parents.clear();
+        // The way from the root to the last record: levels and places.
+        let mut path: Vec<(u32, u32)> = Vec::new();
+        let mut unchanged = self.places.len() == records.len();
+        for (place, record) in (0_u32..).zip(records.iter()) {
+            while path.last().is_some_and(|(level, _)| *level >= record.level) {
+                path.pop();
+            }
+            self.parents
+                .push(path.last().map_or(place, |(_, parent)| *parent));
+            path.push((record.level, place));
+            unchanged = unchanged && self.places.get(&record.id) == Some(&place);
+        }
+        if !unchanged {
+            self.places.clear();
+            self.places
+                .extend(records.iter().map(|record| record.id).zip(0..));
+        }
+        self.run.clear();
+        self.run.extend(records.iter().map(|record| record.run));
+        self.reclaim = self.own(reclaim, records.len());
+        self.over_high = self.own(over_high, records.len());
+        // Children come after their parents: from the end, each is complete when it is added.
+        for place in (1..records.len()).rev() {
+            let parent = self.parents.get(place).map_or(place, |parent| *parent as usize);
+            let (before, from) = records.split_at_mut(place);
+            if let (Some(parent), Some(child)) = (before.get_mut(parent), from.first()) {
+                for (sum, more) in parent.lru.iter_mut().zip(child.lru) {
+                    *sum = sum.wrapping_add(more);
+                }
+            }
+            let (before, from) = self.run.split_at_mut(place);
+            if let (Some(parent), Some(child)) = (before.get_mut(parent), from.first()) {
+                add_run_time(parent, child);
+            }
+            for stalls in [&mut self.reclaim, &mut self.over_high] {
+                let end = place.min(stalls.len());
+                let (before, from) = stalls.split_at_mut(end);
+                if let (Some(parent), Some(child)) = (before.get_mut(parent), from.first()) {
+                    parent.add(child);
+                }
+            }
+        }
+    }
+
+    /// Own stalls by place.
+    fn own(&self, stalls: OwnStalls<'_>, records: usize) -> Vec<Stalls> {
+        let Some(stalls) = stalls else {
+            return Vec::new();
+        };
+        let mut by_place = vec![Stalls::default(); records];
+        for (id, [count, nsec]) in stalls {
+            let place = self
+                .places
+                .get(id)
+                .and_then(|place| by_place.get_mut(*place as usize));
+            if let Some(own) = place {
+                *own = Stalls {
+                    count: *count,
+                    total: Duration::from_nanos(*nsec),
+                };
+            }
+        }
+        by_place
+    }
+
+    /// Whether the last pass found a cgroup.
+    pub(super) fn knows(&self, id: u64) -> bool {
+        self.places.contains_key(&id)
+    }
+}
+
+fn add_run_time(parent: &mut RunTime, child: &RunTime) {
+    if child.run_nsec == 0 && child.delay_nsec == 0 {
+        return;
+    }
+    let RunTime {
+        run_nsec,
+        delay_nsec,
+        delays,
+    } = parent;
+    *run_nsec = run_nsec.wrapping_add(child.run_nsec);
+    *delay_nsec = delay_nsec.wrapping_add(child.delay_nsec);
+    for (sum, more) in delays.iter_mut().zip(child.delays) {
+        *sum = sum.wrapping_add(more);
+    }
+}
+
+impl<'a> Snapshot<'a> {
+    pub(super) fn new(records: &'a [CgroupRecord], tree: &'a Tree, truncated: bool, page: Bytes) -> Self {
+        Self {
+            records,
+            tree,
+            truncated,
+            page,
+        }
+    }
+
     /// The samples, the root first, parents before children.
-    #[must_use]
-    pub fn samples(&self) -> &[CgroupSample] {
-        &self.samples
+    pub fn samples(&self) -> impl ExactSizeIterator<Item = CgroupSample> + '_ {
+        self.records
+            .iter()
+            .enumerate()
+            .map(|(place, record)| self.sample(place, record))
     }
 
     /// The sample of one cgroup.
     #[must_use]
-    pub fn get(&self, id: CgroupId) -> Option<&CgroupSample> {
-        self.samples.get(*self.places.get(&id.0)?)
+    pub fn get(&self, id: CgroupId) -> Option<CgroupSample> {
+        let place = *self.tree.places.get(&id.0)? as usize;
+        Some(self.sample(place, self.records.get(place)?))
+    }
+
+    /// How many cgroups there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether there are none: no pass could be made, or the root is gone.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
     }
 
     /// Whether there were more cgroups than one pass can take in.
@@ -61,121 +199,31 @@ impl Snapshot {
         self.truncated
     }
 
-    pub(super) fn clear(&mut self) {
-        self.samples.clear();
-        self.parents.clear();
-        self.truncated = false;
-    }
-
-    /// Takes in the records of a pass.
-    pub(super) fn take(&mut self, bytes: &[u8], truncated: bool, page: Bytes) {
-        self.clear();
-        self.truncated = truncated;
-        // The way from the root to the last record: levels and places.
-        let mut path: Vec<(u32, usize)> = Vec::new();
-        let mut unchanged = true;
-        for (place, record) in decode::records(bytes).enumerate() {
-            while path.last().is_some_and(|(level, _)| *level >= record.level) {
-                path.pop();
-            }
-            let parent = path.last().map(|(_, place)| *place);
-            path.push((record.level, place));
-            self.parents.push(parent.unwrap_or(place));
-            let parent = parent
-                .and_then(|place| self.samples.get(place))
-                .map(|sample| sample.id);
-            self.samples.push(sample(&record, parent, page));
-            unchanged = unchanged && self.places.get(&record.id) == Some(&place);
+    fn sample(&self, place: usize, record: &CgroupRecord) -> CgroupSample {
+        let parent = self
+            .tree
+            .parents
+            .get(place)
+            .map(|parent| *parent as usize)
+            .filter(|parent| *parent != place);
+        let parent = parent.and_then(|parent| self.records.get(parent));
+        let mut sample = CgroupSample::empty(CgroupId(record.id), parent.map(|parent| CgroupId(parent.id)));
+        fill(&mut sample, record, self.page);
+        if let Some(run) = self.tree.run.get(place).filter(|_| record.have & have::RUN != 0) {
+            sample.on_cpu = Some(Sourced::bpf(Duration::from_nanos(run.run_nsec)));
+            sample.run_delay = Some(Sourced::bpf(RunDelay {
+                total: Duration::from_nanos(run.delay_nsec),
+                histogram: run.delays,
+            }));
         }
-        // Between most passes no cgroup comes or goes.
-        if !unchanged || self.places.len() != self.samples.len() {
-            self.places.clear();
-            self.places.extend(
-                self.samples
-                    .iter()
-                    .enumerate()
-                    .map(|(place, sample)| (sample.id.0, place)),
-            );
-        }
-    }
-
-    /// Adds a cgroup's own CPU time and waits; false when the pass did not see the cgroup.
-    pub(super) fn add_run_time(&mut self, id: u64, on_cpu: Duration, run_delay: RunDelay) -> bool {
-        self.at(id)
-            .map(|sample| {
-                sample.on_cpu = Some(Sourced::bpf(on_cpu));
-                sample.run_delay = Some(Sourced::bpf(run_delay));
-            })
-            .is_some()
-    }
-
-    /// Adds a cgroup's own direct reclaim.
-    pub(super) fn add_reclaim(&mut self, id: u64, stalls: Stalls) {
-        if let Some(sample) = self.at(id) {
-            sample.reclaim = Some(Sourced::bpf(stalls));
-        }
-    }
-
-    /// Adds a cgroup's own time held back above `memory.high`.
-    pub(super) fn add_over_high(&mut self, id: u64, stalls: Stalls) {
-        if let Some(sample) = self.at(id) {
-            sample.over_high = Some(Sourced::bpf(stalls));
-        }
-    }
-
-    fn at(&mut self, id: u64) -> Option<&mut CgroupSample> {
-        self.samples.get_mut(*self.places.get(&id)?)
-    }
-
-    /// Adds own figures up over subtrees, those of the probes that are at work: a cgroup in which nothing happened
-    /// has zero then.
-    pub(super) fn add_up(&mut self, run_time: bool, reclaim: bool, over_high: bool) {
-        for sample in &mut self.samples {
-            if run_time {
-                sample.on_cpu.get_or_insert(Sourced::bpf(Duration::ZERO));
-                sample.run_delay.get_or_insert(Sourced::bpf(RunDelay::default()));
-            }
-            if reclaim {
-                sample.reclaim.get_or_insert(Sourced::bpf(Stalls::default()));
-            }
-            if over_high {
-                sample.over_high.get_or_insert(Sourced::bpf(Stalls::default()));
-            }
-        }
-        // Children come after their parents: from the end, each sample is complete when it is added.
-        for place in (1..self.samples.len()).rev() {
-            let parent = self.parents.get(place).copied().unwrap_or(place);
-            let (before, from) = self.samples.split_at_mut(place);
-            if let (Some(parent), Some(child)) = (before.get_mut(parent), from.first()) {
-                add_own(parent, child);
-            }
-        }
-    }
-}
-
-fn add_own(parent: &mut CgroupSample, child: &CgroupSample) {
-    if let (Some(sum), Some(more)) = (&mut parent.on_cpu, &child.on_cpu) {
-        sum.value += more.value;
-    }
-    if let (Some(sum), Some(more)) = (&mut parent.run_delay, &child.run_delay)
-        && more.value != RunDelay::default()
-    {
-        sum.value.add(&more.value);
-    }
-    if let (Some(sum), Some(more)) = (&mut parent.lru, &child.lru) {
-        sum.value.add(&more.value);
-    }
-    if let (Some(sum), Some(more)) = (&mut parent.reclaim, &child.reclaim) {
-        sum.value.add(&more.value);
-    }
-    if let (Some(sum), Some(more)) = (&mut parent.over_high, &child.over_high) {
-        sum.value.add(&more.value);
+        sample.reclaim = self.tree.reclaim.get(place).copied().map(Sourced::bpf);
+        sample.over_high = self.tree.over_high.get(place).copied().map(Sourced::bpf);
+        sample
     }
 }
 
 /// The figures of a record.
-fn sample(record: &CgroupRecord, parent: Option<CgroupId>, page: Bytes) -> CgroupSample {
-    let mut sample = CgroupSample::empty(CgroupId(record.id), parent);
+fn fill(sample: &mut CgroupSample, record: &CgroupRecord, page: Bytes) {
     let has = |part| record.have & part != 0;
     let bytes = |count| pages(count, page);
     if has(have::CPU) {
@@ -229,5 +277,4 @@ fn sample(record: &CgroupRecord, parent: Option<CgroupId>, page: Bytes) -> Cgrou
             slab_unreclaimable: Bytes(slab_unreclaimable),
         }));
     }
-    sample
 }

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
+use plimsoll_ebpf::Object;
 use plimsoll_ebpf::wire::Root;
-use plimsoll_ebpf::{Object, maps};
 
 use super::support::{Plan, ProbePlan, plan};
-use super::{ProbeState, ProbeStatus, Probes};
+use super::{ProbeState, ProbeStatus, Probes, SWITCH};
 use crate::kernel::ebpf::{
-    Image, KernelTypes, LoadError, Loaded, Ring, Rings, Survey, Totals, Walker, open_directory, page_size,
+    Image, KernelTypes, LoadError, Loaded, Ring, Rings, Stalled, Survey, Walker, open_directory, page_size,
 };
 
 /// What all objects are loaded with.
@@ -17,16 +17,19 @@ struct Context<'a> {
     types: &'a KernelTypes,
     survey: &'a Survey,
     directory: &'a Path,
-    /// The root, once `sample` has found it.
+    /// Whether to count at context switches.
+    switch: bool,
+    /// The root, once `usage` has found it.
     root: Root,
 }
 
 impl Probes {
-    /// Loads and attaches what this kernel offers, to watch the cgroup of `directory` and all below it.
+    /// Loads and attaches what this kernel offers, to watch the cgroup of `directory` and all below it; with
+    /// `switch`, context switches too.
     ///
     /// Never fails as a whole: [`Probes::status`] tells what became of each object.
     #[must_use]
-    pub fn start(directory: &Path, images: &[Image<'_>]) -> Self {
+    pub fn start(directory: &Path, images: &[Image<'_>], switch: bool) -> Self {
         let mut probes = Self {
             page: page_size(),
             ..Self::default()
@@ -45,6 +48,7 @@ impl Probes {
                         types: &types,
                         survey: &survey,
                         directory,
+                        switch,
                         root,
                     },
                     &plan,
@@ -91,6 +95,39 @@ impl Probes {
                 name: object.name(),
                 state,
             });
+            if object == Object::Usage {
+                let state = if built {
+                    self.count_run_time(&context, plan)
+                } else {
+                    ProbeState::NotBuilt
+                };
+                self.status.push(ProbeStatus { name: SWITCH, state });
+            }
+        }
+    }
+
+    /// The part of `usage` that is attached: its failure leaves the passes as they are.
+    fn count_run_time(&mut self, context: &Context<'_>, plan: &ProbePlan) -> ProbeState {
+        if !context.switch {
+            return ProbeState::Unsupported("not asked for".to_owned());
+        }
+        let Some(walker) = &mut self.walker else {
+            return ProbeState::Unsupported("needs the object usage".to_owned());
+        };
+        let Some(Plan::Attach { targets, without }) = plan.get(&Object::Usage) else {
+            return ProbeState::Unsupported("not planned".to_owned());
+        };
+        if targets.is_empty() {
+            return ProbeState::Unsupported(without.join(", "));
+        }
+        match walker.count_run_time(context.types, |name| {
+            targets.get(name).map(|name| (*name).to_owned())
+        }) {
+            Ok(()) => {
+                self.counts_run_time = true;
+                ProbeState::Attached { without: Vec::new() }
+            }
+            Err(error) => ProbeState::Failed(error.to_string()),
         }
     }
 
@@ -107,29 +144,24 @@ impl Probes {
             .ok_or(LoadError::NotBuilt { object })?;
         let mut loaded = Loaded::open(object, context.images, facts, context.types)?;
         match object {
-            Object::Sample => {
+            Object::Usage => {
                 let directory = open_directory(context.directory).map_err(|source| LoadError::Call {
                     object,
                     what: "open the root cgroup",
                     source,
                 })?;
-                let walker = Walker::new(loaded, context.types, directory)?;
+                let walker = Walker::new(loaded, context.types, &directory)?;
                 context.root = walker.root();
                 self.walker = Some(walker);
                 return Ok(());
             }
-            Object::Sched => {
-                let totals = Totals::new(&mut loaded, maps::RUN_TIME)?;
-                loaded.attach(context.types, target)?;
-                self.run_time = Some(totals);
-            }
             Object::Reclaim | Object::Reclaimx => {
-                let totals = Totals::new(&mut loaded, maps::STALLS)?;
+                let stalled = Stalled::new(&mut loaded)?;
                 loaded.attach(context.types, target)?;
                 if object == Object::Reclaim {
-                    self.reclaim = Some(totals);
+                    self.reclaim = Some(stalled);
                 } else {
-                    self.over_high = Some(totals);
+                    self.over_high = Some(stalled);
                 }
             }
             Object::Life | Object::Oom | Object::Oomx => {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use plimsoll_ebpf::Object;
-use plimsoll_ebpf::facts::REQUIRED;
+use plimsoll_ebpf::facts::{REQUIRED, RUN_TIME};
 
 use crate::kernel::ebpf::Survey;
 
@@ -60,9 +60,9 @@ fn targets(object: Object, survey: &Survey) -> Result<BTreeMap<&'static str, &'s
     let lacks = |group: &str| missing.is_some_and(|missing| missing.contains_key(group));
     let same = |names: &[&'static str]| names.iter().map(|name| (*name, *name)).collect();
     match object {
-        // The programs of this one are run, not attached.
-        Object::Sample => Ok(BTreeMap::new()),
-        Object::Sched => Ok(same(&["sched_switch"])),
+        // The programs of a pass are run, not attached.
+        Object::Usage if lacks(RUN_TIME) => Ok(BTreeMap::new()),
+        Object::Usage => Ok(same(&["sched_switch"])),
         Object::Life if lacks("processes") => Ok(same(&CGROUP_EVENTS)),
         Object::Life => Ok(same(&[CGROUP_EVENTS.as_slice(), &PROCESS_EVENTS].concat())),
         Object::Oom => match survey.mark_victim.as_deref().map(<[String]>::first) {
@@ -176,9 +176,9 @@ mod tests {
 
     #[test]
     fn a_lacking_part_is_named_and_the_rest_stays() {
-        let plan = lacking(Object::Sample, "swap");
+        let plan = lacking(Object::Usage, "swap");
         assert_eq!(skipped(&plan), []);
-        let Some(Plan::Attach { without, .. }) = plan.get(&Object::Sample) else {
+        let Some(Plan::Attach { without, .. }) = plan.get(&Object::Usage) else {
             panic!("not attached");
         };
         assert_eq!(without, &["swap (no some.field)"]);
@@ -192,6 +192,16 @@ mod tests {
         };
         assert_eq!(targets.len(), CGROUP_EVENTS.len());
         assert!(!targets.contains_key("sched_process_exit"));
+    }
+
+    #[test]
+    fn without_task_fields_switches_are_not_counted_and_the_pass_stays() {
+        let plan = lacking(Object::Usage, RUN_TIME);
+        let Some(Plan::Attach { targets, without }) = plan.get(&Object::Usage) else {
+            panic!("not attached");
+        };
+        assert!(targets.is_empty());
+        assert_eq!(without, &["run time (no some.field)"]);
     }
 
     #[test]

@@ -23,7 +23,7 @@ fn readable(probes: &Probes, within: Duration) -> bool {
 fn a_cgroups_life_is_told_in_order_with_its_parent() {
     let root = TestCgroup::new();
     let outside = TestCgroup::new();
-    let mut probes = start(&root.0, &["sample", "life"]);
+    let mut probes = start(&root.0, &["usage", "life"]);
     probes.drain_events();
     let pod = root.child("pod-1");
     assert!(
@@ -77,7 +77,7 @@ fn a_cgroups_life_is_told_in_order_with_its_parent() {
 fn every_process_is_told_with_its_exit_status() {
     let root = TestCgroup::new();
     let leaf = root.child("leaf");
-    let mut probes = start(&root.0, &["sample", "life"]);
+    let mut probes = start(&root.0, &["usage", "life"]);
     // A process in a cgroup outside is not told.
     let outside = TestCgroup::new();
     let stranger = run_in(&outside.child("x"), "exit 9");
@@ -140,7 +140,7 @@ fn helper_with_threads() {
 fn a_process_with_threads_ends_once() {
     let root = TestCgroup::new();
     let leaf = root.child("leaf");
-    let mut probes = start(&root.0, &["sample", "life"]);
+    let mut probes = start(&root.0, &["usage", "life"]);
     let this = std::env::current_exe().unwrap();
     let helper = format!(
         "{}::helper_with_threads",
@@ -168,7 +168,7 @@ fn a_process_with_threads_ends_once() {
 #[ignore = "needs root and the eBPF objects: cargo xtask test"]
 fn a_full_ring_is_counted_and_does_not_stop_the_rest() {
     let root = TestCgroup::new();
-    let mut probes = start(&root.0, &["sample", "life"]);
+    let mut probes = start(&root.0, &["usage", "life"]);
     let path = root.0.join("again");
     for _ in 0..8000 {
         fs::create_dir(&path).unwrap();

@@ -24,13 +24,8 @@ fn a_pass_sees_the_whole_subtree_and_nothing_else() {
             expected.push((id_of(&child), Some(id_of(middle))));
         }
     }
-    let mut probes = start(&root.0, &["sample"]);
-    let mut found: Vec<_> = probes
-        .snapshot()
-        .samples()
-        .iter()
-        .map(|s| (s.id, s.parent))
-        .collect();
+    let mut probes = start(&root.0, &["usage"]);
+    let mut found: Vec<_> = probes.snapshot().samples().map(|s| (s.id, s.parent)).collect();
     found.sort();
     expected.sort();
     assert_eq!(found, expected, "{WHY}");
@@ -38,7 +33,7 @@ fn a_pass_sees_the_whole_subtree_and_nothing_else() {
 
     fs::remove_dir(root.0.join("a0/b0/c")).unwrap();
     let made = root.child("late");
-    assert_eq!(probes.snapshot().samples().len(), expected.len());
+    assert_eq!(probes.snapshot().len(), expected.len());
     assert!(probes.snapshot().get(id_of(&made)).is_some());
 }
 
@@ -47,13 +42,13 @@ fn a_pass_sees_the_whole_subtree_and_nothing_else() {
 fn more_cgroups_than_records_are_reported() {
     let root = TestCgroup::new();
     let limit = plimsoll_ebpf::maps::MAX_RECORDS;
-    let mut probes = start(&root.0, &["sample"]);
+    let mut probes = start(&root.0, &["usage"]);
     for n in 0..limit {
         root.child(&format!("{n}"));
     }
     let snapshot = probes.snapshot();
     assert!(snapshot.truncated());
-    assert_eq!(snapshot.samples().len(), limit as usize);
+    assert_eq!(snapshot.len(), limit as usize);
     fs::remove_dir(root.0.join("0")).unwrap();
     assert!(!probes.snapshot().truncated());
 }
@@ -64,7 +59,7 @@ fn more_cgroups_than_records_are_reported() {
 fn cpu_time_is_that_of_the_file_in_the_whole_subtree() {
     let root = TestCgroup::new();
     let leaves: Vec<_> = (0..6).map(|n| root.child(&format!("pod{n}/c"))).collect();
-    let mut probes = start(&root.0, &["sample"]);
+    let mut probes = start(&root.0, &["usage"]);
     let mut busy: Vec<_> = leaves
         .iter()
         .take(3)
@@ -81,10 +76,12 @@ fn cpu_time_is_that_of_the_file_in_the_whole_subtree() {
     for _ in 0..50 {
         std::thread::sleep(std::time::Duration::from_millis(5));
         let before: Vec<_> = paths.iter().map(|path| cpu_usage(path)).collect();
-        let snapshot = probes.snapshot().clone();
+        let samples: Vec<_> = probes.snapshot().samples().collect();
         let after: Vec<_> = paths.iter().map(|path| cpu_usage(path)).collect();
         for ((path, before), after) in paths.iter().zip(before).zip(after) {
-            let cpu = snapshot.get(id_of(path)).unwrap().cpu.unwrap();
+            let id = id_of(path);
+            let sample = samples.iter().find(|sample| sample.id == id).unwrap();
+            let cpu = sample.cpu.unwrap();
             assert_eq!(cpu.source, Source::Bpf);
             // The file rounds down to microseconds.
             let cpu_usec = cpu.value.as_micros();
@@ -112,10 +109,10 @@ fn cpu_time_is_that_of_the_file_in_the_whole_subtree() {
 fn a_root_that_was_removed_gives_no_figures_of_another() {
     let parent = TestCgroup::new();
     let root = parent.child("root");
-    let mut probes = start(&root, &["sample"]);
-    assert_eq!(probes.snapshot().samples().len(), 1);
+    let mut probes = start(&root, &["usage"]);
+    assert_eq!(probes.snapshot().len(), 1);
     fs::remove_dir(&root).unwrap();
     let again = parent.child("root");
     assert_ne!(id_of(&again), CgroupId(0));
-    assert!(probes.snapshot().samples().is_empty());
+    assert!(probes.snapshot().is_empty());
 }

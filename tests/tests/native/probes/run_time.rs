@@ -22,7 +22,7 @@ fn schedstat(pid: u32) -> (Duration, Duration) {
 fn waits_of_preempted_tasks_are_counted() {
     let root = TestCgroup::new();
     let leaves = [root.child("one"), root.child("two")];
-    let mut probes = start(&root.0, &["sample", "sched"]);
+    let mut probes = start(&root.0, &["usage", "switch"]);
     let mut children: Vec<_> = leaves
         .iter()
         .map(|leaf| run_in(leaf, "exec taskset -c 0 sh -c 'while :; do :; done'"))
@@ -40,7 +40,7 @@ fn waits_of_preempted_tasks_are_counted() {
     }
     std::thread::sleep(Duration::from_millis(100));
     let truth: Vec<_> = children.iter().map(|child| schedstat(child.id())).collect();
-    let snapshot = probes.snapshot().clone();
+    let snapshot = probes.snapshot();
     for child in &mut children {
         child.kill().unwrap();
         child.wait().unwrap();
@@ -78,7 +78,7 @@ fn waits_of_preempted_tasks_are_counted() {
 fn time_on_the_cpu_is_that_of_cpu_stat_once_all_has_ended() {
     let root = TestCgroup::new();
     let leaf = root.child("leaf");
-    let mut probes = start(&root.0, &["sample", "sched"]);
+    let mut probes = start(&root.0, &["usage", "switch"]);
     for _ in 0..3 {
         let script = "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done";
         assert!(run_in(&leaf, script).wait().unwrap().success());
@@ -101,7 +101,7 @@ fn time_on_the_cpu_is_that_of_cpu_stat_once_all_has_ended() {
 fn a_short_life_is_not_lost() {
     use plimsoll::observe::probes::ProbeEvent;
     let root = TestCgroup::new();
-    let mut probes = start(&root.0, &["sched", "life"]);
+    let mut probes = start(&root.0, &["usage", "switch", "life"]);
     let leaf = root.child("leaf");
     let id = id_of(&leaf);
     assert!(

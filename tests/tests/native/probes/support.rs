@@ -74,7 +74,7 @@ pub(crate) fn start(root: &Path, needed: &[&str]) -> Probes {
         !OBJECTS.is_empty(),
         "build the objects first: cargo xtask build-ebpf"
     );
-    let probes = Probes::start(root, OBJECTS);
+    let probes = Probes::start(root, OBJECTS, true);
     for name in needed {
         let status = probes
             .status()

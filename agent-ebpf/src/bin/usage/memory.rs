@@ -25,16 +25,27 @@ const WORDS: usize = GENERATIONS * TYPES * ZONES;
 #[map]
 static LIST_SIZES: PerCpuArray<[u64; WORDS]> = PerCpuArray::with_max_entries(1, 0);
 
+/// The memory controller's structure of a cgroup; 0 where it is not enabled.
 #[inline(always)]
-pub(crate) fn fill(record: &mut CgroupRecord, cgroup: u64, walk: &WalkState, facts: &facts::Sample) {
+fn controller(cgroup: u64, facts: &facts::Usage) -> u64 {
     if !known(fact(&facts.cgroup_subsys)) {
-        return;
+        return 0;
     }
-    // A pointer a controller; null where it is not enabled.
-    let memory: u64 = peek(
+    peek(
         cgroup,
         fact(&facts.cgroup_subsys) + 8 * fact(&facts.memory_subsys),
-    );
+    )
+}
+
+/// Whether a cgroup has the memory controller.
+#[inline(always)]
+pub(crate) fn enabled(cgroup: u64, facts: &facts::Usage) -> bool {
+    controller(cgroup, facts) != 0
+}
+
+#[inline(always)]
+pub(crate) fn fill(record: &mut CgroupRecord, cgroup: u64, walk: &WalkState, facts: &facts::Usage) {
+    let memory = controller(cgroup, facts);
     if memory == 0 {
         return;
     }
@@ -78,7 +89,7 @@ pub(crate) fn fill(record: &mut CgroupRecord, cgroup: u64, walk: &WalkState, fac
 
 /// Adds up the pages on the LRU lists over all zones and nodes.
 #[inline(always)]
-fn lists(record: &mut CgroupRecord, memory: u64, facts: &facts::Sample) {
+fn lists(record: &mut CgroupRecord, memory: u64, facts: &facts::Usage) {
     record.lru = [0; LISTS];
     let Some(words) = LIST_SIZES.get_ptr_mut(0) else {
         return;
