@@ -167,6 +167,7 @@ facts! {
             task_cgroups: TASK_CGROUPS,
             set_cgroup: SET_CGROUP,
             task_leader: Offset(&["task_struct.group_leader"]),
+            task_start: Offset(&["task_struct.start_time"]),
             task_exit_code: Offset(&["task_struct.exit_code"]),
             task_signal: Offset(&["task_struct.signal"]),
             signal_live: Offset(&["signal_struct.live.counter"]),

@@ -24,6 +24,8 @@ pub const EVENTS: &str = "EVENTS";
 pub const LIFE_RING_BYTES: u32 = 1 << 20;
 /// Bytes of the rings of `oom` and `oomx`.
 pub const OOM_RING_BYTES: u32 = 1 << 16;
+/// `life`: processes whose end was told of late; more can end at the same moment only with as many CPUs.
+pub const MAX_ENDED: u32 = 1024;
 /// `life`, `oom`, `oomx`: events that found the ring full, one counter a CPU.
 pub const DROPPED: &str = "DROPPED";
 

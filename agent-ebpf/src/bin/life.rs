@@ -12,11 +12,11 @@ fn main() {}
 #[cfg(target_arch = "bpf")]
 mod program {
     use aya_ebpf::EbpfContext;
-    use aya_ebpf::bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
+    use aya_ebpf::bindings::{BPF_NOEXIST, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
     use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_probe_read_kernel_str};
     use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid};
     use aya_ebpf::macros::{btf_tracepoint, map};
-    use aya_ebpf::maps::{Array, PerCpuArray, RingBuf};
+    use aya_ebpf::maps::{Array, LruHashMap, PerCpuArray, RingBuf};
     use aya_ebpf::programs::BtfTracePointContext;
     use plimsoll_ebpf::kernel::{field, known, peek};
     use plimsoll_ebpf::wire::{CgroupChanged, CgroupMade, NAME_BYTES, Process, Root, kind};
@@ -30,6 +30,9 @@ mod program {
     static ROOT: Array<Root> = Array::with_max_entries(1, 0);
     #[map]
     static DROPPED: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+    /// Processes of which the end was told, by process id and start time.
+    #[map]
+    static ENDED: LruHashMap<[u64; 2], u64> = LruHashMap::with_max_entries(maps::MAX_ENDED, 0);
 
     /// `SIGNAL_GROUP_EXIT` of the kernel, a macro and so not in BTF: the whole process ends with one code.
     const GROUP_EXIT: u32 = 4;
@@ -37,6 +40,9 @@ mod program {
     /// A mask for levels: nobody nests cgroups deeper, and a root that did would be taken for another, which its id
     /// tells.
     const MOST_LEVELS: usize = 0xffff;
+
+    /// `-EEXIST`.
+    const ALREADY_THERE: i32 = -17;
 
     #[btf_tracepoint(function = "cgroup_mkdir")]
     fn cgroup_mkdir(ctx: BtfTracePointContext) -> i32 {
@@ -137,18 +143,25 @@ mod program {
             return 0;
         }
         // SAFETY: typed loads. The count of live threads is already without this one.
-        let status = unsafe {
+        let (status, start) = unsafe {
             let signal: *const u8 = field(task, fact!(task_signal));
             if field::<u32>(signal, fact!(signal_live)) != 0 {
                 return 0;
             }
-            if field::<u32>(signal, fact!(signal_flags)) & GROUP_EXIT != 0 {
+            let leader: *const u8 = field(task, fact!(task_leader));
+            let status = if field::<u32>(signal, fact!(signal_flags)) & GROUP_EXIT != 0 {
                 field(signal, fact!(signal_exit_code))
             } else {
-                let leader: *const u8 = field(task, fact!(task_leader));
                 field(leader, fact!(task_exit_code))
-            }
+            };
+            (status, field(leader, fact!(task_start)))
         };
+        // Threads that end together on several CPUs count themselves out first and come here then: each may find
+        // that none is left.
+        let process_id = bpf_get_current_pid_tgid() >> 32;
+        if ENDED.insert([process_id, start], 0, u64::from(BPF_NOEXIST)) == Err(ALREADY_THERE) {
+            return 0;
+        }
         process(task, kind::EXIT, status)
     }
 
