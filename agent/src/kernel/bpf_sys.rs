@@ -42,7 +42,13 @@ fn pair(low: u32, high: u32) -> u64 {
     })
 }
 
-fn number(fd: impl AsRawFd) -> u32 {
+/// The first of the two numbers in a word.
+fn low(word: u64) -> usize {
+    let [a, b, c, d, ..] = word.to_ne_bytes();
+    u32::from_ne_bytes([a, b, c, d]) as usize
+}
+
+fn number(fd: BorrowedFd<'_>) -> u32 {
     fd.as_raw_fd().cast_unsigned()
 }
 
@@ -106,7 +112,7 @@ pub(super) fn lookup_batch(
     // SAFETY: the positions are 4 bytes, as a hash map's are; keys and values have room for that many entries, the
     // map's keys being 8 bytes (checked when it was opened).
     let result = unsafe { bpf(MAP_LOOKUP_BATCH, &mut words) };
-    let copied = (words[4] & u64::from(u32::MAX)) as usize;
+    let copied = low(words[4]).min(room);
     position.0 = Some(to);
     match result {
         Ok(_) => Ok((copied, false)),
@@ -172,7 +178,7 @@ impl<T: Pod> MappedArray<T> {
 
     /// What is mapped: whole pages. An array's values lie without gaps when their size is a multiple of 8.
     fn bytes(values: usize) -> usize {
-        const { assert!(size_of::<T>() % 8 == 0 && align_of::<T>() <= 8) };
+        const { assert!(size_of::<T>().is_multiple_of(8) && align_of::<T>() <= 8) };
         (values * size_of::<T>()).next_multiple_of(rustix::param::page_size())
     }
 

@@ -185,7 +185,7 @@ impl Probes {
             Vec::new()
         });
         let unknown: Vec<u64> = counted.into_iter().filter(|id| !self.tree.knows(*id)).collect();
-        for id in self.remembered.to_forget(&unknown) {
+        for id in self.remembered.sweep(&unknown) {
             failure = failure.or(walker.forget(id).err());
             for stalled in [&mut self.reclaim, &mut self.over_high].into_iter().flatten() {
                 failure = failure.or(stalled.forget(id).err());

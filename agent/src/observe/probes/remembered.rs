@@ -23,7 +23,7 @@ impl Remembered {
     }
 
     /// At a sweep: counters to free now, given those that belong to no cgroup of the last pass.
-    pub(super) fn to_forget(&mut self, unknown: &[u64]) -> Vec<u64> {
+    pub(super) fn sweep(&mut self, unknown: &[u64]) -> Vec<u64> {
         let mut gone = std::mem::replace(&mut self.ripe, std::mem::take(&mut self.fresh));
         if unknown.len() > MANY {
             gone.extend(unknown.iter().filter(|id| !self.ripe.contains(id)));
@@ -40,16 +40,16 @@ mod tests {
     fn counters_are_freed_at_the_second_sweep_after_the_removal() {
         let mut remembered = Remembered::default();
         remembered.removed(CgroupId(5));
-        assert!(remembered.to_forget(&[5]).is_empty());
-        assert_eq!(remembered.to_forget(&[5]), [5]);
-        assert!(remembered.to_forget(&[]).is_empty());
+        assert!(remembered.sweep(&[5]).is_empty());
+        assert_eq!(remembered.sweep(&[5]), [5]);
+        assert!(remembered.sweep(&[]).is_empty());
     }
 
     #[test]
     fn unknown_counters_are_freed_only_when_they_are_many() {
         let mut remembered = Remembered::default();
         let ids: Vec<u64> = (0..=MANY as u64).collect();
-        assert!(remembered.to_forget(&ids[1..]).is_empty());
-        assert_eq!(remembered.to_forget(&ids).len(), ids.len());
+        assert!(remembered.sweep(&ids[1..]).is_empty());
+        assert_eq!(remembered.sweep(&ids).len(), ids.len());
     }
 }
