@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use plimsoll::model::{Bytes, CgroupId, Limit};
 use plimsoll::observe::probes::{ProbeEvent, ProbeState};
@@ -193,9 +193,9 @@ fn being_held_back_above_memory_high_is_timed() {
     let container = pod(&root, &[("memory.high", "8M"), ("memory.swap.max", "0")]);
     let mut probes = start(&root.0, &["usage", "reclaimx"]);
     let work = "x=$(dd if=/dev/zero bs=1M count=14 2>/dev/null | tr '\\0' x)";
+    let begun = Instant::now();
     let mut child = run_in(&container, work);
-    let deadline = std::time::Instant::now() + Duration::from_secs(30);
-    while child.try_wait().unwrap().is_none() && std::time::Instant::now() < deadline {
+    while child.try_wait().unwrap().is_none() && begun.elapsed() < Duration::from_secs(30) {
         std::thread::sleep(Duration::from_millis(100));
     }
     fs::write(container.parent().unwrap().join("memory.high"), "max").unwrap();
@@ -212,11 +212,14 @@ fn being_held_back_above_memory_high_is_timed() {
         "held back {} times, {:?}; memory.pressure says {told:?}",
         stalls.count, stalls.total
     );
+    let elapsed = begun.elapsed();
     assert!(stalls.count > 0);
     assert!(told > Duration::from_millis(100), "the work was not held back");
+    // The file weighs stalls by how busy each CPU is, and so may tell less; no process is held back for longer than
+    // the work took, and there are three.
     assert!(
-        stalls.total > told / 2 && stalls.total < told * 2,
-        "{:?} beside {told:?}",
+        stalls.total > told / 2 && stalls.total <= elapsed * 3,
+        "{:?} within {elapsed:?}, beside {told:?}",
         stalls.total
     );
 }
