@@ -181,6 +181,27 @@ impl Workloads {
         fs::write(self.root.0.join(pod).join(file), value).unwrap();
     }
 
+    /// Some kernels keep a page of a file inactive until reclaim finds it in use: a program that runs from a file uses
+    /// its pages.
+    fn make_file_pages_active(&self) {
+        let cgroup = self.c("file");
+        let mut running = run_in(&cgroup, "exec /disk/busybox sh -c 'while :; do sleep 1; done'");
+        wait_until("pages of a running program are active", || {
+            let stat = fs::read_to_string(cgroup.join("memory.stat")).unwrap();
+            let active = stat.lines().any(|line| {
+                line.strip_prefix("active_file ")
+                    .is_some_and(|value| value != "0")
+            });
+            if !active {
+                // Less than was asked for may be found, which is an error, and no matter here.
+                _ = fs::write(cgroup.join("memory.reclaim"), "200K");
+            }
+            active
+        });
+        running.kill().unwrap();
+        running.wait().unwrap();
+    }
+
     fn fill(&mut self) {
         for (n, name) in ["anon", "file", "shmem"].iter().enumerate() {
             for (m, file) in ["memory.min", "memory.low", "memory.high", "memory.max"]
@@ -204,6 +225,7 @@ impl Workloads {
                     echo 1 > /proc/sys/vm/drop_caches; /disk/busybox true; \
                     dd if=/dev/zero of=/disk/parity bs=1M count=12 2>/dev/null; sync; i=0; while [ $i -lt 300 ]; do : > /disk/name-$i; i=$((i+1)); done";
         assert!(run_in(&self.c("file"), work).wait().unwrap().success());
+        self.make_file_pages_active();
         let work = "dd if=/dev/zero of=/tmp/parity bs=1M count=9 2>/dev/null";
         assert!(run_in(&self.c("shmem"), work).wait().unwrap().success());
         self.set("high", "memory.high", "8M");
