@@ -3,3 +3,4 @@
 pub mod agent;
 pub mod bench;
 pub mod demo;
+pub mod node;

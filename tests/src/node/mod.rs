@@ -1,0 +1,362 @@
+//! A node that only exists in memory, with the agent's real engine on it.
+//!
+//! **Problem.** What the agent does over a pod's life, over its own restarts and over failures takes minutes and a
+//! kernel to see, and some of it cannot be brought about there at will. **How.** The engine, the manifest directory,
+//! the records and the logs are the real ones; cgroups, processes and time are fakes. [`FakeNode`] is what
+//! `runtime` is to the engine: it tells of changed manifests, of ended processes, and of the time.
+//!
+//! # What holds
+//! - Time stands still but in [`FakeNode::advance`], which goes through it as the event loop would.
+//! - The engine never asks to be called at a moment that is over: the event loop would spin.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a fixture: what goes wrong in here fails the test"
+)]
+
+mod machine;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use plimsoll::decide::policy::PlacementPolicy;
+use plimsoll::kernel::cgroup_fs::CgroupFs as _;
+use plimsoll::kernel::process::LogFiles;
+use plimsoll::kernel::state_dir::StateDir;
+use plimsoll::metrics::{Format, Metrics};
+use plimsoll::model::{
+    BootTime, Bytes, CgroupPath, ContainerName, ContainerPhase, ContainerReport, ControlFile, Controller,
+    ExitStatus, HugePageSize, MilliCpu, NodeCapacity, NodeReport, PodPhase, PodReport, ProcessIdentity,
+};
+use plimsoll::observe::pods::directory::PodDirectory;
+use plimsoll::runtime::engine::{Engine, Ports, Settings, Surroundings};
+use tempfile::TempDir;
+use tokio::sync::watch;
+
+pub use machine::{DEAF, Machine, STUCK};
+use machine::{Cgroups, Programs};
+
+/// The pass of the reconcile loop.
+const PERIOD: Duration = Duration::from_secs(1);
+/// More calls than this for one moment, and the event loop spins.
+const CALLS: usize = 100;
+
+/// The agent while it runs.
+struct Running {
+    engine: Engine,
+    directory: PodDirectory,
+    metrics: Metrics,
+}
+
+/// The node.
+pub struct FakeNode {
+    /// Its cgroups and processes.
+    pub machine: Arc<Machine>,
+    /// The time since its boot.
+    pub now: BootTime,
+    files: TempDir,
+    settings: Settings,
+    running: Option<Running>,
+    next_pass: BootTime,
+}
+
+impl Default for FakeNode {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl FakeNode {
+    /// A node of 4 CPUs and 8 GiB without pods, the agent running.
+    #[must_use]
+    pub fn new() -> Self {
+        let files = tempfile::tempdir().unwrap();
+        fs::create_dir(files.path().join("pods")).unwrap();
+        let settings = Settings {
+            policy: PlacementPolicy::default(),
+            capacity: NodeCapacity {
+                cpu: MilliCpu(4000),
+                memory: Bytes(8 << 30),
+                swap: Some(Bytes(1 << 30)),
+                pids: 32_768,
+                huge_pages: [(HugePageSize(2 << 20), Bytes::mib(64))].into(),
+            },
+            controllers: Controller::ALL.into(),
+            node_name: "node".to_owned(),
+            root: "/plimsoll".to_owned(),
+            log_dir: files.path().join("logs"),
+            log_cap: Bytes::mib(10),
+        };
+        let mut node = Self {
+            machine: Machine::new(files.path().join("cgroups"), Controller::ALL),
+            now: BootTime(Duration::from_secs(10_000)),
+            files,
+            settings,
+            running: None,
+            next_pass: BootTime::default(),
+        };
+        node.start_agent();
+        node
+    }
+
+    /// Starts the agent, which must not run.
+    pub fn start_agent(&mut self) {
+        assert!(self.running.is_none(), "the agent runs");
+        let (_, reports) = watch::channel(Arc::default());
+        let metrics = Metrics::new(reports);
+        let ports = Ports {
+            cgroups: Box::new(Cgroups(Arc::clone(&self.machine))),
+            processes: Box::new(Programs(Arc::clone(&self.machine))),
+            logs: LogFiles,
+            records: StateDir::open(&self.files.path().join("state")).unwrap(),
+        };
+        let mut engine = Engine::new(ports, self.settings.clone(), metrics.counters().clone());
+        engine.recover(self.now);
+        let directory = PodDirectory::open(&self.pods(), "node").unwrap();
+        self.running = Some(Running {
+            engine,
+            directory,
+            metrics,
+        });
+        self.look();
+        self.pass();
+    }
+
+    /// Kills the agent: nothing is tidied up.
+    pub fn kill_agent(&mut self) {
+        self.running = None;
+        self.machine.let_go();
+    }
+
+    /// Kills the agent and starts it again.
+    pub fn restart_agent(&mut self) {
+        self.kill_agent();
+        self.start_agent();
+    }
+
+    /// The directory of manifests.
+    #[must_use]
+    pub fn pods(&self) -> PathBuf {
+        self.files.path().join("pods")
+    }
+
+    /// Forgets a pod's record, as if the disk had lost it.
+    pub fn lose_record(&self, pod: &str) {
+        fs::remove_file(self.record(pod)).unwrap();
+    }
+
+    /// Whether a pod has a record.
+    #[must_use]
+    pub fn has_record(&self, pod: &str) -> bool {
+        self.record(pod).exists()
+    }
+
+    fn record(&self, pod: &str) -> PathBuf {
+        self.files.path().join(format!("state/pods/uid-{pod}.json"))
+    }
+
+    /// Writes a manifest file, and lets the agent look at it if it runs.
+    pub fn write(&mut self, file: &str, content: &str) {
+        fs::write(self.pods().join(file), content).unwrap();
+        self.look();
+    }
+
+    /// Writes the manifest of pod `name` with UID `uid-NAME`; `spec` is its spec in YAML's flow style.
+    pub fn add(&mut self, name: &str, spec: &str) {
+        let manifest = format!(
+            "{{apiVersion: v1, kind: Pod, metadata: {{name: {name}, uid: uid-{name}}}, spec: {{{spec}}}}}\n"
+        );
+        self.write(&format!("{name}.yaml"), &manifest);
+    }
+
+    /// Removes the manifest of pod `name`.
+    pub fn remove(&mut self, name: &str) {
+        fs::remove_file(self.pods().join(format!("{name}.yaml"))).unwrap();
+        self.look();
+    }
+
+    /// Lets the agent look at its manifests.
+    pub fn look(&mut self) {
+        let now = self.now;
+        let Some(Running { engine, directory, .. }) = &mut self.running else {
+            return;
+        };
+        directory.rescan(now.0).unwrap();
+        let set = directory.pods();
+        let errors = set.errors.iter().map(ToString::to_string).collect();
+        engine.set_pods(&set.pods, errors, set.complete, now);
+        self.hear();
+    }
+
+    /// A pass of the reconcile loop.
+    pub fn pass(&mut self) {
+        let now = self.now;
+        self.next_pass = now.after(PERIOD);
+        let Some(Running { engine, directory, .. }) = &mut self.running else {
+            return;
+        };
+        let due = directory.next_look().is_some_and(|at| at <= now.0);
+        engine.tick(now);
+        if due {
+            self.look();
+        }
+        self.hear();
+    }
+
+    /// Tells the agent of processes that have ended, until none is left to tell of.
+    pub fn hear(&mut self) {
+        for _ in 0..CALLS {
+            let Some(Running { engine, .. }) = &mut self.running else {
+                return;
+            };
+            assert!(engine.take_fresh().is_empty(), "fake processes have no descriptors");
+            let ended = self.machine.take_ended();
+            if ended.is_empty() {
+                return;
+            }
+            for identity in ended {
+                engine.process_ended(identity, None, self.now);
+            }
+        }
+        panic!("processes end without end");
+    }
+
+    /// Lets time pass.
+    pub fn advance(&mut self, by: Duration) {
+        let end = self.now.after(by);
+        let mut calls = 0;
+        while let Some(Running { engine, .. }) = &mut self.running {
+            let wake = engine.next_wake().unwrap_or(end);
+            let next = wake.min(self.next_pass).max(self.now);
+            if next > end {
+                break;
+            }
+            calls = if next > self.now { 0 } else { calls + 1 };
+            assert!(calls < CALLS, "the event loop spins at {next}");
+            self.now = next;
+            if self.next_pass <= next {
+                self.pass();
+            }
+            if let Some(Running { engine, .. }) = &mut self.running
+                && wake <= next
+            {
+                engine.settle(next);
+            }
+            self.hear();
+            if next == end {
+                break;
+            }
+        }
+        self.now = end;
+    }
+
+    /// The same, in seconds.
+    pub fn seconds(&mut self, seconds: u64) {
+        self.advance(Duration::from_secs(seconds));
+    }
+
+    /// What the agent says of itself and its pods.
+    #[must_use]
+    pub fn report(&self) -> NodeReport {
+        let Some(Running { engine, .. }) = &self.running else {
+            panic!("the agent does not run");
+        };
+        engine.report(Surroundings::default(), self.now)
+    }
+
+    /// A pod's report, if the agent knows of it.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<PodReport> {
+        self.report().pods.into_iter().find(|pod| pod.name.as_str() == name)
+    }
+
+    /// A pod's report.
+    #[must_use]
+    pub fn pod(&self, name: &str) -> PodReport {
+        match self.find(name) {
+            Some(pod) => pod,
+            None => panic!("no pod {name}: {:#?}", self.report()),
+        }
+    }
+
+    /// A pod's phase.
+    #[must_use]
+    pub fn phase(&self, name: &str) -> PodPhase {
+        self.pod(name).phase
+    }
+
+    /// A container's report.
+    #[must_use]
+    pub fn container(&self, pod: &str, container: &str) -> ContainerReport {
+        let name = ContainerName::parse(container).unwrap();
+        let mut containers = self.pod(pod).containers.into_iter();
+        containers.find(|found| found.name == name).unwrap()
+    }
+
+    /// What a container does, in a word: `Running`, or the reason why not.
+    #[must_use]
+    pub fn state(&self, pod: &str, container: &str) -> String {
+        match self.container(pod, container).phase {
+            ContainerPhase::Running { adopted: false, .. } => "Running".to_owned(),
+            ContainerPhase::Running { adopted: true, .. } => "Running (adopted)".to_owned(),
+            ContainerPhase::Waiting { reason, .. } | ContainerPhase::Terminated { reason, .. } => reason,
+        }
+    }
+
+    /// The first process of a container that runs.
+    #[must_use]
+    pub fn process(&self, pod: &str, container: &str) -> ProcessIdentity {
+        match self.container(pod, container).phase {
+            ContainerPhase::Running { process, .. } => process,
+            other => panic!("{pod}/{container} does not run: {other:?}"),
+        }
+    }
+
+    /// Ends a container's first process by itself.
+    pub fn exit(&mut self, pod: &str, container: &str, status: ExitStatus) {
+        self.machine.end(self.process(pod, container), status);
+        self.hear();
+    }
+
+    /// Cgroups below the root other than the agent's own levels, as text.
+    #[must_use]
+    pub fn pod_cgroups(&self) -> BTreeSet<String> {
+        let paths = self.machine.cgroups.paths().into_iter();
+        paths.map(|path| path.to_string()).filter(|path| path.contains("pod")).collect()
+    }
+
+    /// What an interface file reads, without its end of line.
+    #[must_use]
+    pub fn read(&self, path: &str, file: ControlFile) -> String {
+        let path = CgroupPath::parse(path).unwrap();
+        self.machine.cgroups.read(&path, file).unwrap().trim_end().to_owned()
+    }
+
+    /// Somebody else writes into an interface file.
+    pub fn meddle(&self, path: &str, file: ControlFile, value: &str) {
+        let path = CgroupPath::parse(path).unwrap();
+        self.machine.cgroups.write(&path, file, value).unwrap();
+    }
+
+    /// The agent's counters that are not zero, by series.
+    #[must_use]
+    pub fn counters(&self) -> BTreeMap<String, f64> {
+        let Some(Running { metrics, .. }) = &self.running else {
+            panic!("the agent does not run");
+        };
+        let scrape = metrics.scrape(Format::OpenMetrics).unwrap();
+        let series = scrape.as_str().lines().filter(|line| !line.starts_with('#'));
+        let series = series.filter_map(|line| line.rsplit_once(' '));
+        series.map(|(name, value)| (name.to_owned(), value.parse().unwrap())).collect()
+    }
+
+    /// One counter; zero when it is not there.
+    #[must_use]
+    pub fn counter(&self, series: &str) -> f64 {
+        self.counters().get(series).copied().unwrap_or_default()
+    }
+}

@@ -1,0 +1,6 @@
+//! Scenarios: the agent's engine over a pod's life, on a node that only exists in memory.
+//!
+//! Manifests go in as files, the fake node is what the kernel would be, and what is asserted is the node's state or the
+//! agent's report, never a call.
+
+mod life;
