@@ -39,7 +39,7 @@ use crate::model::{BootTime, ContainerName, PodPhase};
 use crate::state::containers::{ContainerRun, PodRun, Run};
 
 use goals::Goal;
-pub use phase::container_phase;
+pub use phase::{container_phase, pod_phase};
 
 /// The shortest time from SIGTERM to SIGKILL, whatever a manifest says.
 pub const SHORTEST_GRACE: Duration = Duration::from_secs(2);
@@ -73,6 +73,15 @@ pub struct Step {
 
 /// Decides what to do now, and notes it in `run`.
 pub fn step(run: &mut PodRun, now: BootTime) -> Step {
+    decide(run, now, true)
+}
+
+/// The same while nothing may be started, for the pod's place is not as it should be.
+pub fn hold(run: &mut PodRun, now: BootTime) -> Step {
+    decide(run, now, false)
+}
+
+fn decide(run: &mut PodRun, now: BootTime, may_start: bool) -> Step {
     let mut actions = Vec::new();
     let mut wake_at: Option<BootTime> = None;
     let (stop, grace) = (run.stop, run.pod.termination_grace.max(SHORTEST_GRACE));
@@ -83,6 +92,10 @@ pub fn step(run: &mut PodRun, now: BootTime) -> Step {
     for (name, goal) in goals::of(run) {
         let Some(container) = run.containers.get_mut(&name) else {
             continue;
+        };
+        let goal = match goal {
+            Goal::Run(_) if !may_start => Goal::Stay,
+            goal => goal,
         };
         let (action, wake) = advance(container, goal, now, kill_at);
         actions.extend(action.map(|act| act(name)));

@@ -8,7 +8,8 @@ use crate::state::containers::{ContainerRun, LastExit, Outcome, PodRun, Run};
 const NOT_STARTED: i32 = 128;
 
 /// The pod's phase (kubelet's `getPhase`).
-pub(super) fn pod_phase(run: &PodRun) -> PodPhase {
+#[must_use]
+pub fn pod_phase(run: &PodRun) -> PodPhase {
     let everything_down = all_down(run.containers.values());
     let stopped = run.stop.is_some() && everything_down;
     if cannot_begin(run) {

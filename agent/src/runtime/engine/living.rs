@@ -7,11 +7,11 @@ use tracing::{info, warn};
 use super::{Engine, Held, Managed, Placed};
 use crate::act::launch::{self, Outcome};
 use crate::decide::command::{LaunchPlace, launch_spec, pod_log_dir};
-use crate::decide::lifecycle::{self, Action};
+use crate::decide::lifecycle::{self, Action, pod_phase};
 use crate::decide::oom_score_adj::oom_score_adj;
 use crate::kernel::process::Process;
 use crate::model::{BootTime, ContainerName, ExitStatus, LaunchSpec, PodPhase, PodUid, ProcessIdentity};
-use crate::state::containers::{ContainerEvent, LastExit, Outcome as Exit, Run};
+use crate::state::containers::{ContainerEvent, LastExit, Outcome as Exit, PodRun, Run};
 
 /// How often a pod's lifecycle is asked again at once because what it decided had an outcome.
 const ROUNDS: usize = 64;
@@ -39,7 +39,10 @@ impl Engine {
                 return;
             };
             let before = managed.run.clone();
-            let step = lifecycle::step(&mut managed.run, now);
+            let step = match managed.placed {
+                Placed::Behind(_) => lifecycle::hold(&mut managed.run, now),
+                _ => lifecycle::step(&mut managed.run, now),
+            };
             managed.unsaved |= managed.run != before;
             managed.wake_at = step.wake_at;
             if managed.phase != step.phase {
@@ -47,7 +50,7 @@ impl Engine {
                 managed.phase = step.phase;
             }
             if step.finished {
-                self.bury(uid);
+                self.bury(uid, now);
                 return;
             }
             if step.actions.is_empty() {
@@ -136,18 +139,16 @@ impl Engine {
         let Some(managed) = self.pods.get_mut(uid) else {
             return;
         };
+        let exit_of = |run: &PodRun| run.containers.get(name).and_then(|c| c.last_exit.clone());
         let exited = matches!(event, ContainerEvent::Exited(..) | ContainerEvent::Lost);
+        let before = exit_of(&managed.run);
         managed.run.apply(name, event, now);
         managed.unsaved = true;
         managed.wake_at = Some(now);
-        if exited
-            && let Some(exit) = managed
-                .run
-                .containers
-                .get(name)
-                .and_then(|c| c.last_exit.as_ref())
-        {
-            let reason = exit_label(exit);
+        // One that an update removed is gone for good, and so may its cgroup be.
+        self.unsettled |= !managed.run.containers.contains_key(name);
+        if exited && let Some(exit) = exit_of(&managed.run).filter(|exit| before.as_ref() != Some(exit)) {
+            let reason = exit_label(&exit);
             self.counters.container_ended(reason);
             info!(pod = %managed.run.pod.name, container = %name, reason, outcome = ?exit.outcome, "container ended");
         }
@@ -230,17 +231,16 @@ impl Engine {
         let Some(managed) = self.pods.get_mut(uid) else {
             return;
         };
-        let over = matches!(managed.phase, PodPhase::Succeeded | PodPhase::Failed);
-        let empty = managed.run.containers.values().all(|c| c.run == Run::Down);
-        if over && empty && managed.placed == Placed::Yes {
+        if managed.has_place() && managed.run.stop.is_none() && managed.is_over() {
             managed.placed = Placed::Over;
             managed.unsaved = true;
             self.unsettled = true;
         }
     }
 
-    /// The pod was told to stop and has no process any more: cgroups, logs and record go with it.
-    fn bury(&mut self, uid: &PodUid) {
+    /// The pod was told to stop and has no process any more: cgroups, logs and record go with it. One that is wanted
+    /// again by now begins anew.
+    fn bury(&mut self, uid: &PodUid, now: BootTime) {
         let Some(managed) = self.pods.remove(uid) else {
             return;
         };
@@ -253,6 +253,10 @@ impl Engine {
         if let Err(error) = self.ports.records.remove(uid) {
             warn!(%error, "the record of a pod that is gone stays behind");
         }
+        if let Err(error) = self.removals.begin(&*self.ports.cgroups, &managed.cgroup, now) {
+            warn!(%error, "the cgroup of a pod that is gone cannot be found; tried again");
+        }
+        self.take_on(uid, now);
     }
 
     /// Writes the records that are out of date.
@@ -291,11 +295,24 @@ fn exit_label(exit: &LastExit) -> &'static str {
 
 impl Managed {
     fn is_due(&self, now: BootTime) -> bool {
-        let may_live = self.placed == Placed::Yes || self.placed == Placed::Over || self.run.stop.is_some();
-        may_live && self.next_wake().is_some_and(|at| at <= now)
+        self.next_wake().is_some_and(|at| at <= now)
     }
 
+    /// When its lifecycle is to be looked at; never while it waits for its place.
     pub(super) fn next_wake(&self) -> Option<BootTime> {
-        [self.wake_at, self.look_again_at].into_iter().flatten().min()
+        let may_live = self.has_place() || self.placed == Placed::Over || self.run.stop.is_some();
+        let wakes = [self.wake_at, self.look_again_at].into_iter().flatten();
+        wakes.min().filter(|_| may_live)
+    }
+
+    /// Whether it has cgroups of its own.
+    pub(super) fn has_place(&self) -> bool {
+        matches!(self.placed, Placed::Yes | Placed::Behind(_))
+    }
+
+    /// Whether it has ended for good, and has no process any more.
+    pub(super) fn is_over(&self) -> bool {
+        let ended = matches!(pod_phase(&self.run), PodPhase::Succeeded | PodPhase::Failed);
+        ended && self.run.containers.values().all(|c| c.run == Run::Down)
     }
 }

@@ -4,6 +4,7 @@
 //! our cgroups. Each may change what is to be done for several pods. **How.** The engine keeps what is wanted and what
 //! is known, and after each fact decides anew with pure functions and acts on the difference:
 //!
+//! - [`wanting`]: which pods there are to be;
 //! - [`placing`]: admission → desired tree → plan → apply, for all pods at once; only what differs is touched;
 //! - [`living`]: each pod's containers, by `decide::lifecycle`;
 //! - [`recovering`]: at start, records and running processes become pods again;
@@ -21,6 +22,7 @@ mod placing;
 mod recovering;
 mod sampling;
 mod telling;
+mod wanting;
 
 pub(super) use placing::extent;
 pub use sampling::{OomVictim, SampleTime};
@@ -113,6 +115,9 @@ enum Placed {
     Failing(String),
     /// It has every cgroup with every value.
     Yes,
+    /// It has its place from before, but a step that would have changed it failed and is tried again: what runs runs
+    /// on, and nothing is started.
+    Behind(String),
     /// It has ended for good, and its cgroups go.
     Over,
 }
@@ -132,6 +137,8 @@ pub struct Engine {
     allocatable: Allocatable,
     counters: AgentCounters,
     pods: BTreeMap<PodUid, Managed>,
+    /// What the manifests ask for, as read last.
+    wanted: BTreeMap<PodUid, SourcedPod>,
     manifest_errors: Vec<String>,
     /// Whether some manifest cannot be read: a pod's cgroup that no manifest asks for may belong to it.
     spare_unknown: bool,
@@ -173,6 +180,7 @@ impl Engine {
             settings,
             counters,
             pods: BTreeMap::new(),
+            wanted: BTreeMap::new(),
             manifest_errors: Vec::new(),
             spare_unknown: true,
             oom_probe: false,
@@ -190,47 +198,6 @@ impl Engine {
         }
     }
 
-    /// Takes the pods that the manifests ask for now, and what is wrong with them. While `complete` is false, pods
-    /// that are missing may be in what could not be read, and are left alone.
-    pub fn set_pods(
-        &mut self,
-        wanted: &BTreeMap<PodUid, SourcedPod>,
-        errors: Vec<String>,
-        complete: bool,
-        now: BootTime,
-    ) {
-        self.manifest_errors = errors;
-        self.spare_unknown = !complete;
-        for (uid, sourced) in wanted {
-            match self.pods.get_mut(uid) {
-                // A pod that is on its way out comes back only once it is gone.
-                Some(known) if known.run.stop.is_some() => {}
-                Some(known) if known.run.pod == sourced.pod => {}
-                Some(known) => {
-                    known.run.update(sourced.pod.clone(), Some(sourced.file.clone()));
-                    known.unsaved = true;
-                    self.unsettled = true;
-                }
-                None => {
-                    let run = PodRun::new(sourced.pod.clone(), Some(sourced.file.clone()));
-                    self.pods
-                        .insert(uid.clone(), Managed::new(run, &self.settings.policy.layout));
-                    self.unsettled = true;
-                }
-            }
-        }
-        if complete {
-            for (uid, known) in &mut self.pods {
-                if !wanted.contains_key(uid) && known.run.stop.is_none() {
-                    known.run.request_stop(now, None);
-                    known.unsaved = true;
-                    known.wake_at = Some(now);
-                }
-            }
-        }
-        self.settle(now);
-    }
-
     /// Does what is due: lifecycle, removals, a slice of the read-back, logs.
     pub fn tick(&mut self, now: BootTime) {
         self.read_back();
@@ -242,13 +209,16 @@ impl Engine {
     /// Decides and acts until nothing more follows from what is known.
     pub fn settle(&mut self, now: BootTime) {
         self.poll_removals(now);
-        self.live_all(now);
         for _ in 0..ROUNDS {
-            if !std::mem::take(&mut self.unsettled) {
+            // Places first: nothing may start under values that are not right yet.
+            if std::mem::take(&mut self.unsettled) {
+                self.place(now);
+                self.poll_removals(now);
+            }
+            self.live_all(now);
+            if !self.unsettled {
                 break;
             }
-            self.place(now);
-            self.live_all(now);
         }
         self.save();
     }

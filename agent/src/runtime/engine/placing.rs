@@ -40,7 +40,7 @@ pub(in crate::runtime) fn extent(settings: &Settings) -> Extent {
 impl Managed {
     /// Whether the pod has a cgroup, or is to get one.
     fn takes_part(&self) -> bool {
-        self.placed != Placed::Over && (self.run.stop.is_none() || self.placed == Placed::Yes)
+        self.placed != Placed::Over && (self.run.stop.is_none() || self.has_place())
     }
 }
 
@@ -78,7 +78,7 @@ impl Engine {
         let running: BTreeSet<_> = self
             .pods
             .iter()
-            .filter(|(_, managed)| matches!(managed.placed, Placed::Yes | Placed::Failing(_)))
+            .filter(|(_, managed)| managed.has_place() || matches!(managed.placed, Placed::Failing(_)))
             .map(|(uid, _)| uid.clone())
             .collect();
         let candidates: Vec<_> = self
@@ -114,6 +114,8 @@ impl Engine {
             .pods
             .values()
             .filter(|managed| managed.takes_part() && !matches!(managed.placed, Placed::Refused(_)))
+            // What an instance before left must be gone first: nothing of it is inherited.
+            .filter(|managed| !self.removals.covers(&managed.cgroup))
             .map(|managed| &managed.run.pod)
             .collect();
         self.desired = desired_tree(&Inputs {
@@ -124,6 +126,12 @@ impl Engine {
             lifted: &self.tripwires.lifted(),
         });
         let mut steps = plan(&self.desired, &self.actual);
+        // A container that an update removed keeps its cgroup while it ends.
+        for step in &mut steps {
+            step.ops
+                .retain(|op| !matches!(op, CgroupOp::Remove { path } if self.still_ends(path)));
+        }
+        steps.retain(|step| !step.ops.is_empty());
         // What is being removed already needs no second word.
         steps.retain(|step| match &step.scope {
             Scope::Pod(path) => {
@@ -134,6 +142,16 @@ impl Engine {
             Scope::Tree => true,
         });
         steps
+    }
+
+    fn still_ends(&self, path: &CgroupPath) -> bool {
+        match self.desired.layout.place(path) {
+            Some(Place::Container(_, uid, name)) => {
+                let managed = self.pods.get(&uid);
+                managed.is_some_and(|managed| managed.run.containers.contains_key(&name))
+            }
+            _ => false,
+        }
     }
 
     /// Whether a pod's cgroup without a pod is left alone: some manifest cannot be read, and it may be in there.
@@ -151,10 +169,16 @@ impl Engine {
                 continue;
             }
             managed.placed = match failed.get(&managed.cgroup) {
+                _ if self.removals.covers(&managed.cgroup) => Placed::Not,
                 // A pod that runs keeps running: its step was undone, and what it had stands.
-                Some(_) if managed.placed == Placed::Yes => Placed::Yes,
+                Some(why) if managed.has_place() => Placed::Behind(why.clone()),
                 Some(why) => Placed::Failing(why.clone()),
-                None if self.actual.cgroups.contains_key(&managed.cgroup) => Placed::Yes,
+                None if self.actual.cgroups.contains_key(&managed.cgroup) => {
+                    if managed.placed != Placed::Yes {
+                        managed.wake_at = Some(BootTime::default());
+                    }
+                    Placed::Yes
+                }
                 None => Placed::Not,
             };
         }
@@ -225,11 +249,23 @@ impl Engine {
             .cgroups
             .range(from.unwrap_or_default()..)
             .take(count + 1);
-        let mut drifted = false;
+        // A cgroup that is wanted and not there has no slice to be found in.
+        let mut drifted = self
+            .desired
+            .cgroups
+            .keys()
+            .any(|path| !self.actual.cgroups.contains_key(path));
         for (path, actual) in slice {
             let Some(desired) = self.desired.cgroups.get(path) else {
                 continue;
             };
+            let place = self.desired.layout.place(path);
+            let has_children = matches!(place, Some(Place::Root | Place::Qos(_) | Place::Pod(..)));
+            if has_children && !self.desired.controllers.is_subset(&actual.enabled) {
+                warn!(cgroup = %path, "somebody took controllers away; they are enabled again");
+                self.counters.drifted(ControlFile::SubtreeControl);
+                drifted = true;
+            }
             for (file, value) in &desired.knobs {
                 if let Some(read) = actual.values.get(file).filter(|read| !value.accepts(read)) {
                     warn!(cgroup = %path, %file, %read, wanted = %value, "somebody changed a value; it is set again");
@@ -244,7 +280,10 @@ impl Engine {
     /// Pods without a place, and cgroups of pods that somebody removed, are looked at again at every pass.
     pub(super) fn retry_placing(&mut self) {
         self.unsettled |= self.pods.values().any(|managed| {
-            let waits = matches!(managed.placed, Placed::Not | Placed::Failing(_));
+            let waits = matches!(
+                managed.placed,
+                Placed::Not | Placed::Failing(_) | Placed::Behind(_)
+            );
             let lost = managed.placed == Placed::Yes && !self.actual.cgroups.contains_key(&managed.cgroup);
             managed.takes_part() && (waits || lost)
         });

@@ -27,7 +27,9 @@ impl Engine {
         }
         for (uid, run) in loaded.records {
             let mut managed = Managed::new(run, &self.settings.policy.layout);
-            if self.actual.cgroups.contains_key(&managed.cgroup) {
+            if managed.run.stop.is_none() && managed.is_over() {
+                managed.placed = Placed::Over;
+            } else if self.actual.cgroups.contains_key(&managed.cgroup) {
                 managed.placed = Placed::Yes;
             }
             self.pods.insert(uid.clone(), managed);
@@ -35,7 +37,8 @@ impl Engine {
         }
     }
 
-    fn adopt(&mut self, uid: &PodUid, now: BootTime) {
+    /// Takes hold of what runs of a pod.
+    pub(super) fn adopt(&mut self, uid: &PodUid, now: BootTime) {
         let Some(managed) = self.pods.get(uid) else { return };
         let unconfirmed: Vec<_> = managed
             .run

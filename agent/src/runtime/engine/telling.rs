@@ -52,7 +52,9 @@ impl Engine {
         let pod = &managed.run.pod;
         let (phase, reason, message) = match &managed.placed {
             Placed::Refused(refusal) => (PodPhase::Failed, Some(refusal.reason()), Some(refusal.message())),
-            Placed::Failing(why) => (managed.phase, Some("CgroupError".to_owned()), Some(why.clone())),
+            Placed::Failing(why) | Placed::Behind(why) => {
+                (managed.phase, Some("CgroupError".to_owned()), Some(why.clone()))
+            }
             Placed::Not | Placed::Yes | Placed::Over => (managed.phase, None, None),
         };
         PodReport {
