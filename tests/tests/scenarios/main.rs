@@ -4,3 +4,6 @@
 //! agent's report, never a call.
 
 mod life;
+mod random;
+mod restart;
+mod trouble;
