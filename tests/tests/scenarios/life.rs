@@ -42,7 +42,11 @@ fn a_pod_is_placed_with_every_value_and_then_started() {
     }
     let (_, spec) = node.machine.processes.running().remove(0);
     assert_eq!(spec.oom_score_adj, node.container("web", "main").oom_score_adj);
-    assert!((2..=999).contains(&spec.oom_score_adj.0), "{:?}", spec.oom_score_adj);
+    assert!(
+        (2..=999).contains(&spec.oom_score_adj.0),
+        "{:?}",
+        spec.oom_score_adj
+    );
 }
 
 #[test]
@@ -129,12 +133,20 @@ fn init_containers_and_sidecars_come_first_and_in_order() {
     assert_eq!(running(&node), ["one"]);
     assert_eq!(node.phase("web"), PodPhase::Pending);
     node.exit("web", "one", ExitStatus::Code(1));
-    assert_eq!(running(&node), ["one"], "an init container that failed comes again");
+    assert_eq!(
+        running(&node),
+        ["one"],
+        "an init container that failed comes again"
+    );
     node.exit("web", "one", ExitStatus::Code(0));
     assert_eq!(running(&node), ["side", "main"]);
     assert_eq!(node.state("web", "two"), "Completed");
     node.exit("web", "side", ExitStatus::Code(0));
-    assert_eq!(running(&node), ["main", "side"], "a sidecar comes again, and its pod runs on");
+    assert_eq!(
+        running(&node),
+        ["main", "side"],
+        "a sidecar comes again, and its pod runs on"
+    );
 }
 
 #[test]
@@ -144,7 +156,10 @@ fn a_pod_that_ended_for_good_leaves_its_place_to_others() {
     node.add("first", spec);
     node.add("second", spec);
     let refused = node.pod("second");
-    assert_eq!((refused.phase, refused.reason.as_deref()), (PodPhase::Failed, Some("OutOfcpu")));
+    assert_eq!(
+        (refused.phase, refused.reason.as_deref()),
+        (PodPhase::Failed, Some("OutOfcpu"))
+    );
     node.exit("first", "main", ExitStatus::Code(0));
     assert_eq!(node.phase("first"), PodPhase::Succeeded);
     assert_eq!(node.state("second", "main"), "Running");
@@ -152,10 +167,18 @@ fn a_pod_that_ended_for_good_leaves_its_place_to_others() {
     assert_eq!(node.pod_cgroups(), only);
 
     node.restart_agent();
-    assert_eq!(node.pod_cgroups(), only, "a pod that is over gets no place at a restart of the agent");
+    assert_eq!(
+        node.pod_cgroups(),
+        only,
+        "a pod that is over gets no place at a restart of the agent"
+    );
     assert_eq!(node.phase("first"), PodPhase::Succeeded);
     assert_eq!(node.pod("first").reason, None);
-    assert_eq!(node.counter("plimsoll_container_exits_total{reason=\"Completed\"}"), 0.0, "it ended before");
+    assert_eq!(
+        node.counter("plimsoll_container_exits_total{reason=\"Completed\"}"),
+        0.0,
+        "it ended before"
+    );
     node.remove("first");
     assert!(node.find("first").is_none());
 }
@@ -163,20 +186,39 @@ fn a_pod_that_ended_for_good_leaves_its_place_to_others() {
 #[test]
 fn a_pod_that_does_not_fit_is_refused_with_the_numbers_and_comes_when_there_is_room() {
     for (resource, reason, numbers) in [
-        ("cpu: 2500m", "OutOfcpu", "cpu, requested: 2500, used: 2500, capacity: 4000"),
-        ("memory: 5Gi", "OutOfmemory", "memory, requested: 5368709120, used: 5368709120, capacity: 8417968128"),
+        (
+            "cpu: 2500m",
+            "OutOfcpu",
+            "cpu, requested: 2500, used: 2500, capacity: 4000",
+        ),
+        (
+            "memory: 5Gi",
+            "OutOfmemory",
+            "memory, requested: 5368709120, used: 5368709120, capacity: 8522825728",
+        ),
     ] {
         let mut node = FakeNode::new();
-        let spec = format!("containers: [{{name: main, command: [sleep], resources: {{requests: {{{resource}}}}}}}]");
+        let spec = format!(
+            "containers: [{{name: main, command: [sleep], resources: {{requests: {{{resource}}}}}}}]"
+        );
         node.add("first", &spec);
         let first = node.process("first", "main");
         node.add("second", &spec);
         let refused = node.pod("second");
-        assert_eq!((refused.phase, refused.reason.as_deref()), (PodPhase::Failed, Some(reason)));
-        assert_eq!(refused.message.unwrap(), format!("Node didn't have enough resource: {numbers}"));
+        assert_eq!(
+            (refused.phase, refused.reason.as_deref()),
+            (PodPhase::Failed, Some(reason))
+        );
+        assert_eq!(
+            refused.message.unwrap(),
+            format!("Node didn't have enough resource: {numbers}")
+        );
         node.seconds(30);
         assert_eq!(node.process("first", "main"), first);
-        assert_eq!(node.counter(&format!("plimsoll_pods_refused_total{{reason=\"{reason}\"}}")), 1.0);
+        assert_eq!(
+            node.counter(&format!("plimsoll_pods_refused_total{{reason=\"{reason}\"}}")),
+            1.0
+        );
         node.remove("first");
         node.seconds(1);
         assert_eq!(node.state("second", "main"), "Running");
@@ -210,16 +252,28 @@ fn changed_resources_change_the_values_under_the_running_process() {
 #[test]
 fn a_changed_command_replaces_the_process_and_a_new_container_joins() {
     let mut node = FakeNode::new();
-    node.add("web", "containers: [{name: main, command: [sleep, '1']}, {name: old, command: [sleep]}]");
+    node.add(
+        "web",
+        "containers: [{name: main, command: [sleep, '1']}, {name: old, command: [sleep]}]",
+    );
     let before = node.process("web", "main");
-    node.add("web", "containers: [{name: main, command: [sleep, '2']}, {name: new, command: [sleep]}]");
+    node.add(
+        "web",
+        "containers: [{name: main, command: [sleep, '2']}, {name: new, command: [sleep]}]",
+    );
     node.seconds(2);
     assert_ne!(node.process("web", "main"), before);
     assert_eq!(node.state("web", "new"), "Running");
     assert_eq!(node.machine.running().len(), 2);
     let pod = "besteffort/poduid-web";
-    assert_eq!(node.pod_cgroups(), set(&[pod, &format!("{pod}/main"), &format!("{pod}/new")]));
-    assert_eq!(node.counter("plimsoll_container_exits_total{reason=\"StartError\"}"), 0.0);
+    assert_eq!(
+        node.pod_cgroups(),
+        set(&[pod, &format!("{pod}/main"), &format!("{pod}/new")])
+    );
+    assert_eq!(
+        node.counter("plimsoll_container_exits_total{reason=\"StartError\"}"),
+        0.0
+    );
 }
 
 #[test]
@@ -252,13 +306,20 @@ fn a_pod_that_is_wanted_again_while_it_stops_comes_back() {
     node.seconds(10);
     assert_ne!(node.process("web", "main"), before);
     assert_eq!(node.machine.running().len(), 1);
-    assert_eq!(node.container("web", "main").restarts, 0, "it is another instance");
+    assert_eq!(
+        node.container("web", "main").restarts,
+        0,
+        "it is another instance"
+    );
 }
 
 #[test]
 fn what_the_kernel_holds_keeps_its_cgroup_and_nothing_else() {
     let mut node = FakeNode::new();
-    node.add("held", &format!("terminationGracePeriodSeconds: 2, containers: [{{name: main, command: [{STUCK}]}}]"));
+    node.add(
+        "held",
+        &format!("terminationGracePeriodSeconds: 2, containers: [{{name: main, command: [{STUCK}]}}]"),
+    );
     node.add("web", SLEEPER);
     let web = node.process("web", "main");
     node.remove("held");
@@ -267,7 +328,11 @@ fn what_the_kernel_holds_keeps_its_cgroup_and_nothing_else() {
     assert_eq!(node.machine.running().len(), 2);
     node.add("held", SLEEPER);
     node.seconds(5);
-    assert_eq!(node.machine.running().len(), 2, "no second instance beside the one that is held");
+    assert_eq!(
+        node.machine.running().len(),
+        2,
+        "no second instance beside the one that is held"
+    );
     node.machine.release_stuck();
     node.seconds(5);
     assert_eq!(node.state("held", "main"), "Running");
@@ -299,7 +364,10 @@ fn a_pod_that_is_over_comes_back_when_its_manifest_wants_it_to() {
     let mut node = FakeNode::new();
     node.add("job", &format!("restartPolicy: Never, {SLEEPER}"));
     node.exit("job", "main", ExitStatus::Code(0));
-    assert_eq!((node.phase("job"), node.pod_cgroups()), (PodPhase::Succeeded, set(&[])));
+    assert_eq!(
+        (node.phase("job"), node.pod_cgroups()),
+        (PodPhase::Succeeded, set(&[]))
+    );
     node.add("job", &format!("restartPolicy: Always, {SLEEPER}"));
     node.seconds(20);
     assert_eq!(node.state("job", "main"), "Running");

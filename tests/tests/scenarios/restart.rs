@@ -32,7 +32,9 @@ fn what_runs_is_adopted_and_not_started_again() {
 fn a_pod_without_its_record_keeps_its_place_against_a_newcomer() {
     let mut node = FakeNode::new();
     let spec = |priority: &str| {
-        format!("{priority}containers: [{{name: main, command: [sleep], resources: {{requests: {{cpu: '3'}}}}}}]")
+        format!(
+            "{priority}containers: [{{name: main, command: [sleep], resources: {{requests: {{cpu: '3'}}}}}}]"
+        )
     };
     node.add("old", &spec(""));
     let before = node.machine.running();
@@ -119,6 +121,22 @@ fn a_pod_whose_manifest_broke_while_the_agent_was_away_runs_on() {
 }
 
 #[test]
+fn what_was_spared_goes_once_every_manifest_can_be_read() {
+    let mut node = FakeNode::new();
+    node.add("web", SLEEPER);
+    node.kill_agent();
+    node.lose_record("web");
+    node.write("web.yaml", "kind: Pod\nmetadata: [");
+    node.start_agent();
+    node.seconds(60);
+    assert_eq!(node.machine.running().len(), 2);
+    node.remove("web");
+    node.seconds(2);
+    assert_eq!(node.machine.running(), []);
+    assert!(node.pod_cgroups().is_empty());
+}
+
+#[test]
 fn values_that_changed_while_the_agent_was_away_are_set_before_anything_starts() {
     let mut node = FakeNode::new();
     let limited = "containers: [{name: main, command: [sleep], resources: {limits: {memory: 64Mi}}}]";
@@ -127,12 +145,16 @@ fn values_that_changed_while_the_agent_was_away_are_set_before_anything_starts()
     node.meddle("burstable/poduid-web/main", ControlFile::MemoryMax, "max");
     let (process, _) = node.machine.running().remove(0);
     node.machine.end(process, ExitStatus::Code(1));
-    node.machine.refuse("main", ControlFile::MemoryMax, 22, usize::MAX);
+    node.machine
+        .refuse("main", ControlFile::MemoryMax, 22, usize::MAX);
     node.start_agent();
     node.seconds(5);
     assert_eq!(node.machine.running(), [], "its limit could not be set");
     node.machine.refuse_nothing();
     node.seconds(15);
     assert_eq!(node.machine.running().len(), 1);
-    assert_eq!(node.read("burstable/poduid-web/main", ControlFile::MemoryMax), "67108864");
+    assert_eq!(
+        node.read("burstable/poduid-web/main", ControlFile::MemoryMax),
+        "67108864"
+    );
 }

@@ -17,16 +17,24 @@ fn a_refused_write_leaves_the_pod_unplaced_and_others_alone_until_it_works() {
     let mut node = FakeNode::new();
     node.add("web", LIMITED);
     let web = node.process("web", "main");
-    node.machine.refuse("bad/main", ControlFile::MemoryMax, EINVAL, usize::MAX);
+    node.machine
+        .refuse("bad/main", ControlFile::MemoryMax, EINVAL, usize::MAX);
     node.add("bad", LIMITED);
     node.seconds(10);
     let bad = node.pod("bad");
-    assert_eq!((bad.phase, bad.reason.as_deref()), (PodPhase::Pending, Some("CgroupError")));
+    assert_eq!(
+        (bad.phase, bad.reason.as_deref()),
+        (PodPhase::Pending, Some("CgroupError"))
+    );
     let message = bad.message.unwrap();
     for part in ["poduid-bad/main", "memory.max", "67108864", "Invalid argument"] {
         assert!(message.contains(part), "{part}: {message}");
     }
-    assert!(node.pod_cgroups().iter().all(|path| !path.contains("bad")), "{:?}", node.pod_cgroups());
+    assert!(
+        node.pod_cgroups().iter().all(|path| !path.contains("bad")),
+        "{:?}",
+        node.pod_cgroups()
+    );
     assert_eq!(node.machine.running().len(), 1);
     assert_eq!(node.process("web", "main"), web);
     let series = "plimsoll_cgroup_write_errors_total{errno=\"EINVAL\",file=\"memory.max\"}";
@@ -46,7 +54,8 @@ fn a_changed_pod_whose_new_values_are_refused_runs_on_with_the_old_ones() {
     let mut node = FakeNode::new();
     node.add("web", LIMITED);
     let process = node.process("web", "main");
-    node.machine.refuse("web/main", ControlFile::MemoryMax, EBUSY, usize::MAX);
+    node.machine
+        .refuse("web/main", ControlFile::MemoryMax, EBUSY, usize::MAX);
     let more = LIMITED.replace("64Mi", "96Mi");
     node.add("web", &more);
     node.seconds(5);
@@ -55,7 +64,10 @@ fn a_changed_pod_whose_new_values_are_refused_runs_on_with_the_old_ones() {
         assert_eq!(node.read(path, ControlFile::MemoryMax), "67108864");
     }
     let pod = node.pod("web");
-    assert_eq!((pod.phase, pod.reason.as_deref()), (PodPhase::Running, Some("CgroupError")));
+    assert_eq!(
+        (pod.phase, pod.reason.as_deref()),
+        (PodPhase::Running, Some("CgroupError"))
+    );
     // Nothing new is started under limits that are not the manifest's.
     node.exit("web", "main", ExitStatus::Code(1));
     node.seconds(5);
@@ -73,7 +85,12 @@ fn a_value_that_somebody_changed_is_set_again_and_counted() {
     node.add("web", LIMITED);
     let process = node.process("web", "main");
     for (at, file, value, right) in [
-        ("poduid-web/main", ControlFile::CpuMax, "max 100000", "100000 100000"),
+        (
+            "poduid-web/main",
+            ControlFile::CpuMax,
+            "max 100000",
+            "100000 100000",
+        ),
         ("poduid-web", ControlFile::MemoryMax, "max", "67108864"),
         ("burstable", ControlFile::CpuWeight, "777", "1"),
         ("", ControlFile::PidsMax, "5", "32768"),
@@ -82,11 +99,21 @@ fn a_value_that_somebody_changed_is_set_again_and_counted() {
         node.meddle(at, file, value);
         node.seconds(10);
         assert_eq!(node.read(at, file), before, "{at} {file}");
-        assert_eq!(node.counter(&format!("plimsoll_drift_total{{file=\"{file}\"}}")), 1.0, "{at} {file}, {right}");
+        assert_eq!(
+            node.counter(&format!("plimsoll_drift_total{{file=\"{file}\"}}")),
+            1.0,
+            "{at} {file}, {right}"
+        );
     }
     assert_eq!(node.process("web", "main"), process);
     node.seconds(60);
-    assert_eq!(node.counters().iter().filter(|(name, _)| name.starts_with("plimsoll_drift")).count(), 4);
+    assert_eq!(
+        node.counters()
+            .iter()
+            .filter(|(name, _)| name.starts_with("plimsoll_drift"))
+            .count(),
+        4
+    );
 }
 
 #[test]
@@ -126,9 +153,18 @@ fn a_container_that_the_oom_killer_took_is_told_so() {
     let kills = node.report().oom_kills;
     assert_eq!(kills.len(), 1);
     let (uid, _, pod, container) = kills[0].container.clone().unwrap();
-    assert_eq!((uid.as_str(), pod.as_str(), container.as_str()), ("uid-web", "web", "main"));
-    assert_eq!(node.counter("plimsoll_oom_kills_total{qos_class=\"Guaranteed\"}"), 1.0);
-    assert_eq!(node.counter("plimsoll_container_exits_total{reason=\"OOMKilled\"}"), 1.0);
+    assert_eq!(
+        (uid.as_str(), pod.as_str(), container.as_str()),
+        ("uid-web", "web", "main")
+    );
+    assert_eq!(
+        node.counter("plimsoll_oom_kills_total{qos_class=\"Guaranteed\"}"),
+        1.0
+    );
+    assert_eq!(
+        node.counter("plimsoll_container_exits_total{reason=\"OOMKilled\"}"),
+        1.0
+    );
 }
 
 #[test]
@@ -160,11 +196,17 @@ fn processes_left_behind_by_a_first_process_end_before_the_restart() {
 fn a_program_that_is_not_there_is_an_error_of_its_container_alone() {
     let mut node = FakeNode::new();
     node.add("web", LIMITED);
-    node.add("typo", "containers: [{name: main, command: [slep]}, {name: other, command: [sleep]}]");
+    node.add(
+        "typo",
+        "containers: [{name: main, command: [slep]}, {name: other, command: [sleep]}]",
+    );
     node.seconds(5);
     assert_eq!(node.state("typo", "main"), "CrashLoopBackOff");
     let message = format!("{:?}", node.container("typo", "main").phase);
-    assert!(message.contains("slep") && message.contains("No such file"), "{message}");
+    assert!(
+        message.contains("slep") && message.contains("No such file"),
+        "{message}"
+    );
     assert_eq!(node.state("typo", "other"), "Running");
     assert_eq!(node.state("web", "main"), "Running");
 }

@@ -22,6 +22,8 @@ impl Engine {
         now: BootTime,
     ) {
         self.manifest_errors = errors;
+        // What was spared has to go once no manifest can be hiding it.
+        self.unsettled |= self.spare_unknown && complete;
         self.spare_unknown = !complete;
         self.wanted.clone_from(wanted);
         for (uid, sourced) in wanted {
