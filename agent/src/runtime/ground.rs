@@ -15,7 +15,7 @@ use crate::decide::oom_score_adj;
 use crate::decide::plan::{Step, plan};
 use crate::decide::policy::PlacementPolicy;
 use crate::kernel::cgroup_fs::{
-    self, CgroupFs, CgroupsRsFs, ParentPolicy, RealCgroupFs, find_mount, set_up_root,
+    self, CgroupFs, CgroupsRsFs, ParentPolicy, RealCgroupFs, RootClaim, find_mount, set_up_root,
 };
 use crate::kernel::ebpf::OBJECTS;
 use crate::kernel::node_facts::Machine;
@@ -38,6 +38,8 @@ pub(super) struct Ground {
     /// Its tree, for the sampler.
     pub(super) fs: RealCgroupFs,
     pub(super) settings: Settings,
+    /// No other agent has this ground.
+    pub(super) claim: RootClaim,
 }
 
 impl Settings {
@@ -71,6 +73,7 @@ impl Ground {
         let root = root_path(config, &policy.layout)?;
         let wanted = BTreeSet::from(WANTED);
         let delegated = set_up_root(&mount, &root, &wanted, ParentPolicy::default())?;
+        let claim = RootClaim::take(&delegated.directory)?;
         for (controller, why) in &delegated.missing {
             warn!(%controller, "controller not available, its limits cannot be set: {why}");
         }
@@ -80,6 +83,7 @@ impl Ground {
             directory: delegated.directory,
             fs: delegated.fs,
             settings,
+            claim,
         })
     }
 

@@ -21,6 +21,7 @@ use tokio::time::MissedTickBehavior;
 use tracing::{error, info, warn};
 
 use crate::config::Config;
+use crate::kernel::cgroup_fs::RootClaim;
 use crate::kernel::clock::{Clock, RealClock};
 use crate::kernel::node_facts;
 use crate::kernel::notify;
@@ -64,6 +65,7 @@ struct Agent {
     /// The root cgroup's directory.
     root: PathBuf,
     sampler: Sampler,
+    _claim: RootClaim,
     served: Served,
     ended: (
         mpsc::UnboundedSender<ProcessIdentity>,
@@ -74,10 +76,10 @@ struct Agent {
 impl Agent {
     async fn start(config: Config) -> anyhow::Result<Self> {
         let ground = Ground::prepare(&config)?;
+        let served = Served::bind(&config).await?;
         if config.agent.own_cgroup {
             ground.protect_self();
         }
-        let served = Served::bind(&config).await?;
         let mut engine = ground.engine(&config, served.counters())?;
         engine.recover(RealClock.now());
         let directory = PodDirectory::open(&config.static_pod_path, &ground.settings.node_name)?;
@@ -89,6 +91,7 @@ impl Agent {
             watching: Watching::default(),
             root: ground.directory,
             sampler: Sampler::new(ground.fs),
+            _claim: ground.claim,
             served,
             ended: mpsc::unbounded_channel(),
             config,
@@ -99,6 +102,7 @@ impl Agent {
         self.look_at_manifests();
         self.pass();
         if once {
+            self.served.close(&self.config);
             return Ok(());
         }
         let stop = events::stop_signals()?;

@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -86,12 +87,42 @@ pub enum RootError {
         /// The kernel's answer.
         source: io::Error,
     },
+    /// Another agent has claimed the root.
+    #[error("another agent runs already: it manages {}", path.display())]
+    Claimed {
+        /// The root's directory.
+        path: PathBuf,
+    },
     /// The mount's own root was named as the agent's root.
     #[error("the agent's root must be a cgroup below the mount, not the mount itself")]
     IsMount,
     /// The root's parent does not exist, or the root cannot be made or read there.
     #[error("the agent's root: {0}")]
     Cgroup(#[from] CgroupError),
+}
+
+/// The right to change what is in a root: one process has it, until it drops it or ends.
+#[derive(Debug)]
+pub struct RootClaim {
+    _lock: File,
+}
+
+impl RootClaim {
+    /// Claims the root whose directory this is: two agents on one tree would undo each other's work, whatever else
+    /// they share. The claim is a `flock` on the directory, of which nothing is left behind.
+    ///
+    /// # Errors
+    /// [`RootError::Claimed`], or the directory cannot be opened or locked.
+    pub fn take(directory: &Path) -> Result<Self, RootError> {
+        let path = || directory.to_owned();
+        let open = |source| RootError::Open { path: path(), source };
+        let lock = File::open(directory).map_err(open)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(RootError::Claimed { path: path() }),
+            Err(TryLockError::Error(source)) => Err(open(source)),
+        }
+    }
 }
 
 /// Where cgroup v2 is mounted: `/sys/fs/cgroup`, or `/sys/fs/cgroup/unified` beside cgroup v1.

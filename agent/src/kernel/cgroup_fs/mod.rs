@@ -30,7 +30,7 @@ use std::os::fd::OwnedFd;
 
 pub use cgroups_rs::CgroupsRsFs;
 pub use delegation::{
-    DelegatedRoot, MissingController, ParentPolicy, RootError, find_mount, move_self, set_up_root,
+    DelegatedRoot, MissingController, ParentPolicy, RootClaim, RootError, find_mount, move_self, set_up_root,
 };
 pub use error::{CgroupError, CgroupOperation, Fault, errno_name};
 #[cfg(any(test, feature = "testutils"))]
