@@ -4,10 +4,12 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use plimsoll::model::NodeReport;
 
 /// Where one agent keeps everything, and the process itself while it runs.
@@ -92,6 +94,20 @@ impl Agent {
             child.wait()?;
         }
         Ok(())
+    }
+
+    /// Tells the agent to stop, as an init system would, and waits for its end.
+    ///
+    /// # Errors
+    /// It does not run, or cannot be signalled or waited for.
+    pub fn stop(&mut self) -> io::Result<ExitStatus> {
+        let mut child = self
+            .child
+            .take()
+            .ok_or_else(|| io::Error::other("the agent does not run"))?;
+        let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
+        kill(Pid::from_raw(pid), Signal::SIGTERM)?;
+        child.wait()
     }
 
     /// A command of the agent's program with the agent's configuration.

@@ -9,6 +9,7 @@
     reason = "a test target: a failure is the message"
 )]
 
+mod agent;
 mod cgroups;
 mod contract;
 mod differential;
