@@ -3,6 +3,12 @@
 //! Manifests go in as files, the fake node is what the kernel would be, and what is asserted is the node's state or the
 //! agent's report, never a call.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test target: a failure is the message"
+)]
+
 mod life;
 mod random;
 mod restart;

@@ -15,12 +15,15 @@ const MAIN: &str = "burstable/poduid-web/main";
 fn pods_outlive_the_agent_and_the_next_one_adopts_them() {
     let mut host = Host::running();
     let before = host.start("web", SLEEPER);
-    for killed in [false, true] {
+    for (killed, record_lost) in [(false, false), (true, false), (true, true)] {
         if killed {
             host.agent.kill().unwrap();
         } else {
             let status = host.agent.stop().unwrap();
             assert_eq!(status.code(), Some(0), "{}", host.log_since(0));
+        }
+        if record_lost {
+            fs::remove_dir_all(host.directory.join("state")).unwrap();
         }
         assert!(host.agent.status().is_err(), "nobody answers");
         assert!(lives(before));
@@ -37,19 +40,6 @@ fn pods_outlive_the_agent_and_the_next_one_adopts_them() {
     let report = host.wait_running(&["web"]);
     assert_ne!(process(&report, "web"), before);
     assert!(!adopted(&report, "web"));
-}
-
-#[test]
-#[ignore = "needs a machine of its own"]
-fn a_pod_without_its_record_is_adopted_from_its_cgroup() {
-    let mut host = Host::running();
-    let before = host.start("web", SLEEPER);
-    host.agent.kill().unwrap();
-    fs::remove_dir_all(host.directory.join("state")).unwrap();
-    host.agent.start().unwrap();
-    let report = host.wait_running(&["web"]);
-    assert_eq!(process(&report, "web"), before);
-    assert!(adopted(&report, "web") && lives(before));
 }
 
 #[test]

@@ -143,11 +143,12 @@ impl Drop for Host {
 
 /// Removes cgroups bottom-up; whether all are gone.
 fn remove_tree(tree: &Path) -> bool {
-    let entries = fs::read_dir(tree).into_iter().flatten().flatten();
-    let below = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-    let all = below
-        .map(|entry| remove_tree(&entry.path()))
-        .fold(true, |a, b| a && b);
+    let mut all = true;
+    for entry in fs::read_dir(tree).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            all &= remove_tree(&entry.path());
+        }
+    }
     all && fs::remove_dir(tree).is_ok()
 }
 
