@@ -12,9 +12,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use plimsoll::kernel::cgroup_fs::{CgroupError, CgroupFs, FakeCgroupFs, Stubbornness};
-use plimsoll::kernel::process::{
-    Behaviour, FakeProcesses, Process, ProcessError, ProcessStep, Processes,
-};
+use plimsoll::kernel::process::{Behaviour, FakeProcesses, Process, ProcessError, ProcessStep, Processes};
 use plimsoll::model::{
     CgroupId, CgroupPath, ControlFile, Controller, ExitStatus, LaunchSpec, OomScoreAdj, ProcessIdentity,
 };
@@ -78,7 +76,9 @@ impl Machine {
     pub fn running(&self) -> Vec<(ProcessIdentity, CgroupPath)> {
         let ties = self.ties();
         let members = ties.members.iter();
-        members.map(|(identity, (_, path))| (*identity, path.clone())).collect()
+        members
+            .map(|(identity, (_, path))| (*identity, path.clone()))
+            .collect()
     }
 
     /// Processes that the agent holds on to and that have ended since the last call.
@@ -263,7 +263,11 @@ impl Processes for Programs {
         };
         let path = self.0.place_of(cgroup).map_err(refuse)?;
         let stuck = spec.argv.first().is_some_and(|program| program == STUCK);
-        let kind = if stuck { Stubbornness::Stays } else { Stubbornness::Dies };
+        let kind = if stuck {
+            Stubbornness::Stays
+        } else {
+            Stubbornness::Dies
+        };
         let pid = self.0.cgroups.spawn(&path, kind);
         let pid = pid.map_err(|errno| refuse(io::Error::from_raw_os_error(errno)))?;
         let launched = self.0.processes.launch(spec, cgroup);
@@ -282,7 +286,10 @@ impl Processes for Programs {
 
     fn adopt(&self, identity: ProcessIdentity, cgroup: &OwnedFd) -> Result<Option<Process>, ProcessError> {
         let adopted = self.0.processes.adopt(identity, cgroup)?;
-        self.0.ties().held.extend(adopted.as_ref().map(|process| process.identity));
+        self.0
+            .ties()
+            .held
+            .extend(adopted.as_ref().map(|process| process.identity));
         Ok(adopted)
     }
 

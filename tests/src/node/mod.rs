@@ -37,8 +37,8 @@ use plimsoll::runtime::engine::{Engine, Ports, Settings, Surroundings};
 use tempfile::TempDir;
 use tokio::sync::watch;
 
-pub use machine::{DEAF, Machine, STUCK};
 use machine::{Cgroups, Programs};
+pub use machine::{DEAF, Machine, STUCK};
 
 /// The pass of the reconcile loop.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -182,7 +182,10 @@ impl FakeNode {
     /// Lets the agent look at its manifests.
     pub fn look(&mut self) {
         let now = self.now;
-        let Some(Running { engine, directory, .. }) = &mut self.running else {
+        let Some(Running {
+            engine, directory, ..
+        }) = &mut self.running
+        else {
             return;
         };
         directory.rescan(now.0).unwrap();
@@ -196,7 +199,10 @@ impl FakeNode {
     pub fn pass(&mut self) {
         let now = self.now;
         self.next_pass = now.after(PERIOD);
-        let Some(Running { engine, directory, .. }) = &mut self.running else {
+        let Some(Running {
+            engine, directory, ..
+        }) = &mut self.running
+        else {
             return;
         };
         let due = directory.next_look().is_some_and(|at| at <= now.0);
@@ -213,7 +219,10 @@ impl FakeNode {
             let Some(Running { engine, .. }) = &mut self.running else {
                 return;
             };
-            assert!(engine.take_fresh().is_empty(), "fake processes have no descriptors");
+            assert!(
+                engine.take_fresh().is_empty(),
+                "fake processes have no descriptors"
+            );
             let ended = self.machine.take_ended();
             if ended.is_empty() {
                 return;
@@ -271,7 +280,10 @@ impl FakeNode {
     /// A pod's report, if the agent knows of it.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<PodReport> {
-        self.report().pods.into_iter().find(|pod| pod.name.as_str() == name)
+        self.report()
+            .pods
+            .into_iter()
+            .find(|pod| pod.name.as_str() == name)
     }
 
     /// A pod's report.
@@ -326,14 +338,22 @@ impl FakeNode {
     #[must_use]
     pub fn pod_cgroups(&self) -> BTreeSet<String> {
         let paths = self.machine.cgroups.paths().into_iter();
-        paths.map(|path| path.to_string()).filter(|path| path.contains("pod")).collect()
+        paths
+            .map(|path| path.to_string())
+            .filter(|path| path.contains("pod"))
+            .collect()
     }
 
     /// What an interface file reads, without its end of line.
     #[must_use]
     pub fn read(&self, path: &str, file: ControlFile) -> String {
         let path = CgroupPath::parse(path).unwrap();
-        self.machine.cgroups.read(&path, file).unwrap().trim_end().to_owned()
+        self.machine
+            .cgroups
+            .read(&path, file)
+            .unwrap()
+            .trim_end()
+            .to_owned()
     }
 
     /// Somebody else writes into an interface file.
@@ -351,7 +371,9 @@ impl FakeNode {
         let scrape = metrics.scrape(Format::OpenMetrics).unwrap();
         let series = scrape.as_str().lines().filter(|line| !line.starts_with('#'));
         let series = series.filter_map(|line| line.rsplit_once(' '));
-        series.map(|(name, value)| (name.to_owned(), value.parse().unwrap())).collect()
+        series
+            .map(|(name, value)| (name.to_owned(), value.parse().unwrap()))
+            .collect()
     }
 
     /// One counter; zero when it is not there.
