@@ -34,9 +34,14 @@ impl Probes {
             page: page_size(),
             ..Self::default()
         };
+        if images.iter().all(|(_, bytes)| bytes.is_empty()) {
+            // The kernel's types are megabytes, which nothing would look at.
+            return probes.none(&ProbeState::NotBuilt);
+        }
+        let unsupported = |error: LoadError| ProbeState::Unsupported(error.to_string());
         let types = match KernelTypes::read() {
             Ok(types) => types,
-            Err(error) => return probes.none(&error),
+            Err(error) => return probes.none(&unsupported(error)),
         };
         match types.survey() {
             Ok(survey) => {
@@ -55,16 +60,16 @@ impl Probes {
                 );
                 probes
             }
-            Err(error) => probes.none(&error),
+            Err(error) => probes.none(&unsupported(error)),
         }
     }
 
     /// Nothing can be loaded.
-    fn none(mut self, error: &LoadError) -> Self {
+    fn none(mut self, state: &ProbeState) -> Self {
         self.status = Object::ALL
             .map(|object| ProbeStatus {
                 name: object.name(),
-                state: ProbeState::Unsupported(error.to_string()),
+                state: state.clone(),
             })
             .into();
         self
