@@ -26,7 +26,7 @@ use plimsoll::model::{BootTime, Bytes, ControlFile, NodeReport, PodReport, QosCl
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 /// How long a scrape may take to show; only a failing test waits that long.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -243,6 +243,7 @@ async fn prometheus_finds_the_right_pod() {
     let served = Arc::new(Served {
         metrics,
         reports,
+        asks: mpsc::unbounded_channel().0,
         health: Arc::new(Health::new(Duration::from_secs(1))),
         now: Box::new(|| BootTime(Duration::ZERO)),
     });

@@ -17,7 +17,7 @@ use plimsoll::model::sample::{pod, report};
 use plimsoll::model::{BootTime, NodeReport};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 /// A running pair of servers.
 struct Agent {
@@ -32,6 +32,7 @@ async fn start() -> Agent {
     let served = Arc::new(Served {
         metrics: Metrics::new(receiver.clone()),
         reports: receiver,
+        asks: mpsc::unbounded_channel().0,
         health: Arc::new(Health::new(Duration::from_secs(1))),
         now: Box::new(|| BootTime(Duration::from_secs(100))),
     });

@@ -11,6 +11,7 @@ pub mod clock;
 pub mod dir_watch;
 pub mod ebpf;
 pub mod files;
+pub mod heap;
 pub mod log;
 pub mod net;
 pub mod node_facts;

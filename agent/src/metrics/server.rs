@@ -5,6 +5,7 @@
 //! on the number of connections; bodies of requests are never read. A client that is slow, silent or greedy loses
 //! its connection, nothing else.
 
+use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::{Format, Health, Metrics, NotReady, Reports};
 use crate::model::BootTime;
@@ -42,10 +43,26 @@ pub struct Served {
     pub metrics: Metrics,
     /// `/status`.
     pub reports: Reports,
+    /// Where a report of this moment is asked for before one is told: making one costs too much to do it unasked.
+    pub asks: mpsc::UnboundedSender<Ask>,
     /// `/healthz` and `/readyz`.
     pub health: Arc<Health>,
     /// The clock that health is told by.
     pub now: Box<dyn Fn() -> BootTime + Send + Sync>,
+}
+
+/// A question for a report of this moment: dropped once one is published.
+pub type Ask = oneshot::Sender<Infallible>;
+
+impl Served {
+    /// Waits for a report of this moment. Where nobody makes one any more the last one stays.
+    async fn refresh(&self) {
+        let (ask, answer) = oneshot::channel();
+        if self.asks.send(ask).is_ok() {
+            // The question being dropped is the answer.
+            drop(answer.await);
+        }
+    }
 }
 
 /// Serves `/metrics`, `/healthz`, `/readyz` and an index until `stop` is true or its sender is gone.
@@ -143,6 +160,7 @@ async fn index() -> Response {
 async fn metrics(State(served): Shared, headers: HeaderMap) -> Response {
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     let format = Format::accepted(accept);
+    served.refresh().await;
     match served.metrics.scrape(format) {
         Ok(text) => (
             [(header::CONTENT_TYPE, format.content_type())],
@@ -173,6 +191,7 @@ fn verdict(health: Result<(), NotReady>) -> Response {
 }
 
 async fn status(State(served): Shared) -> Response {
+    served.refresh().await;
     let report = Arc::clone(&served.reports.borrow());
     axum::Json(report.as_ref()).into_response()
 }

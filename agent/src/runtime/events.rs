@@ -121,8 +121,8 @@ impl Agent {
         }
         if oom_killed {
             self.engine.settle(now);
-            self.publish();
         }
+        self.stale = true;
         exits
     }
 }

@@ -1,8 +1,8 @@
 //! The running agent: the event loop that feeds the engine and tells the world.
 //!
 //! One thread does it all. It sleeps until something happens: a manifest changed, a process of a container ended, the
-//! kernel told of a cgroup or an OOM kill, a period is over, a signal came. Each becomes a call of the [`engine`]; HTTP
-//! requests are answered from the last report, so that no client holds anything up.
+//! kernel told of a cgroup or an OOM kill, a period is over, a signal came, somebody asks for a report. Each becomes a
+//! call of the [`engine`]. A report is made when it is asked for, and at most once after each change.
 
 pub mod engine;
 mod events;
@@ -23,6 +23,7 @@ use tracing::{error, info, warn};
 use crate::config::Config;
 use crate::kernel::cgroup_fs::RootClaim;
 use crate::kernel::clock::{Clock, RealClock};
+use crate::kernel::heap;
 use crate::kernel::node_facts;
 use crate::kernel::notify;
 use crate::kernel::readiness::Readiness;
@@ -67,6 +68,8 @@ struct Agent {
     sampler: Sampler,
     _claim: RootClaim,
     served: Served,
+    /// Whether something happened since the last report.
+    stale: bool,
     ended: (
         mpsc::UnboundedSender<ProcessIdentity>,
         mpsc::UnboundedReceiver<ProcessIdentity>,
@@ -93,6 +96,7 @@ impl Agent {
             sampler: Sampler::new(ground.fs),
             _claim: ground.claim,
             served,
+            stale: true,
             ended: mpsc::unbounded_channel(),
             config,
         })
@@ -130,6 +134,7 @@ impl Agent {
                 probes = loading.done() => {
                     self.watching.take(&self.config, probes?)?;
                     self.engine.set_oom_probe(self.watching.tells_of_oom());
+                    heap::give_back();
                     self.sample();
                 }
                 told = self.watching.told() => {
@@ -140,7 +145,14 @@ impl Agent {
                     manifests_due = None;
                     self.look_at_manifests();
                 }
-                () = events::at(wake) => self.engine.settle(RealClock.now()),
+                () = events::at(wake) => {
+                    self.engine.settle(RealClock.now());
+                    self.stale = true;
+                }
+                Some(ask) = self.served.asked() => {
+                    self.publish();
+                    drop(ask);
+                }
                 _ = reconcile.tick() => self.pass(),
                 _ = usage.tick() => self.sample(),
             }
@@ -163,7 +175,7 @@ impl Agent {
         let now = RealClock.now();
         self.engine.counters().pass_done(now.since(begun));
         self.served.pass_done(now);
-        self.publish();
+        self.stale = true;
         tell_systemd(notify::watchdog());
     }
 
@@ -181,22 +193,18 @@ impl Agent {
             }
             Err(error) => error!(%error, "the manifest directory cannot be watched; pods run on"),
         }
-        self.publish();
+        self.stale = true;
     }
 
     fn sample(&mut self) {
-        let cgroups: Vec<_> = self
-            .engine
-            .live_cgroups()
-            .map(|(path, id)| (path.clone(), id))
-            .collect();
+        let cgroups: Vec<_> = self.engine.live_cgroups().collect();
         let at = SampleTime {
             boot: RealClock.now(),
             wall: RealClock.wall(),
         };
         let readings = self.sampler.sample(&mut self.watching.probes, &cgroups);
         self.engine.record_sample(at, readings);
-        self.publish();
+        self.stale = true;
     }
 
     fn process_ended(&mut self, process: ProcessIdentity) {
@@ -207,6 +215,7 @@ impl Agent {
             .find(|(pid, _)| *pid == process.pid)
             .map(|(_, status)| status);
         self.engine.process_ended(process, told, RealClock.now());
+        self.stale = true;
     }
 
     /// Watches the processes that the engine has taken hold of.
@@ -222,7 +231,10 @@ impl Agent {
         }
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
+        if !std::mem::take(&mut self.stale) {
+            return;
+        }
         let now = RealClock.now();
         let wall = RealClock.wall();
         let surroundings = Surroundings {

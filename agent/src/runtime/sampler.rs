@@ -2,13 +2,15 @@
 //!
 //! **How.** One walk in the kernel gives CPU, run-queue delay and memory of every cgroup at once. What it does not give
 //! (throttling, page faults, pressure, tasks) is in files, whose reading costs far more: of these a part of the cgroups
-//! is read at each sample, so that all are within `ROUND` samples. Without the walk the few files that it would have
-//! stood for are read of every cgroup.
+//! is read at each sample, so that all that ran are within `ROUND` samples. What did not run since has the same figures
+//! still, but for what others do to its memory; it is read in every `IDLE_ROUNDS`th round. Without the walk the few
+//! files that it would have stood for are read of every cgroup.
 //!
 //! # What holds
 //! - A figure of the kernel's walk is never replaced by a file's; a figure that neither gives is absent, not zero.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use tracing::warn;
 
@@ -22,6 +24,8 @@ use crate::state::usage::Reading;
 
 /// Samples it takes to read every cgroup's further files once.
 const ROUND: usize = 15;
+/// Rounds after which a cgroup is read that did not run.
+const IDLE_ROUNDS: usize = 8;
 
 /// What the kernel's walk stands for.
 const BASIC: [ControlFile; 5] = [
@@ -47,8 +51,17 @@ const FURTHER: [ControlFile; 7] = [
 pub(super) struct Sampler {
     fs: RealCgroupFs,
     basic: FileSampler,
-    further: BTreeMap<CgroupId, CgroupStats>,
+    further: BTreeMap<CgroupId, Further>,
     turn: usize,
+    round: usize,
+}
+
+/// What the further files of a cgroup said.
+#[derive(Debug)]
+struct Further {
+    stats: CgroupStats,
+    /// Its CPU time when they were read, from the walk; `None` where that does not see it.
+    ran: Option<Duration>,
 }
 
 impl Sampler {
@@ -60,6 +73,7 @@ impl Sampler {
             basic: FileSampler::new(&BASIC),
             further: BTreeMap::new(),
             turn: 0,
+            round: 0,
         }
     }
 
@@ -67,25 +81,30 @@ impl Sampler {
     pub(super) fn sample(
         &mut self,
         probes: &mut Probes,
-        cgroups: &[(CgroupPath, CgroupId)],
+        cgroups: &[(&CgroupPath, CgroupId)],
     ) -> Vec<(CgroupId, Reading)> {
-        self.read_further(cgroups);
+        self.turn = (self.turn + 1) % ROUND;
         if self.turn == 0 {
+            self.round = (self.round + 1) % IDLE_ROUNDS;
             probes.forget_gone();
+            let live: BTreeSet<_> = cgroups.iter().map(|(_, id)| *id).collect();
+            self.further.retain(|id, _| live.contains(id));
         }
         let snapshot = probes.snapshot();
-        let unseen: Vec<_> = cgroups
-            .iter()
-            .filter(|(_, id)| snapshot.get(*id).is_none())
-            .map(|(path, _)| path.clone())
-            .collect();
-        let mut readings: Vec<_> = cgroups
-            .iter()
-            .filter_map(|(_, id)| Some((*id, reading(&snapshot.get(*id)?, self.further.get(id)))))
-            .collect();
+        let mut readings = Vec::with_capacity(cgroups.len());
+        let mut unseen = Vec::new();
+        for (n, (path, id)) in cgroups.iter().enumerate() {
+            let sample = snapshot.get(*id);
+            let ran = sample.as_ref().and_then(|sample| value(sample.cpu));
+            self.read_further(n, path, *id, ran);
+            match sample {
+                Some(sample) => readings.push((*id, reading(&sample, self.stats(*id)))),
+                None => unseen.push((*path).clone()),
+            }
+        }
         let samples = self.basic.sample(&self.fs, &unseen);
         readings.extend(samples.taken.into_iter().map(|(_, id, stats)| {
-            let further = self.further.get(&id);
+            let further = self.stats(id);
             (
                 id,
                 reading(&CgroupSample::empty(id, None), Some(&with_basic(further, stats))),
@@ -97,25 +116,26 @@ impl Sampler {
         readings
     }
 
-    /// Reads the further files of this turn's share of the cgroups.
-    fn read_further(&mut self, cgroups: &[(CgroupPath, CgroupId)]) {
-        self.turn = (self.turn + 1) % ROUND;
-        for (n, (path, id)) in cgroups.iter().enumerate() {
-            // A cgroup that is new is read at once, so that it is never told of by half.
-            if n % ROUND != self.turn && self.further.contains_key(id) {
-                continue;
-            }
-            match CgroupStats::read(&self.fs, path, &FURTHER) {
-                Ok(stats) => {
-                    self.further.insert(*id, stats);
-                }
-                Err(error) if error.is_gone() => {}
-                Err(error) => warn!(%error, "a cgroup cannot be read"),
+    fn stats(&self, id: CgroupId) -> Option<&CgroupStats> {
+        self.further.get(&id).map(|further| &further.stats)
+    }
+
+    /// Reads the further files of the `n`th cgroup if it is its turn, and there may be something new in them.
+    fn read_further(&mut self, n: usize, path: &CgroupPath, id: CgroupId, ran: Option<Duration>) {
+        // A cgroup that is new is read at once, so that it is never told of by half.
+        if let Some(known) = self.further.get(&id) {
+            let idle = ran.is_some() && known.ran == ran;
+            let idle_turn = n / ROUND % IDLE_ROUNDS == self.round;
+            if n % ROUND != self.turn || idle && !idle_turn {
+                return;
             }
         }
-        if self.turn == 0 {
-            let live: std::collections::BTreeSet<_> = cgroups.iter().map(|(_, id)| *id).collect();
-            self.further.retain(|id, _| live.contains(id));
+        match CgroupStats::read(&self.fs, path, &FURTHER) {
+            Ok(stats) => {
+                self.further.insert(id, Further { stats, ran });
+            }
+            Err(error) if error.is_gone() => {}
+            Err(error) => warn!(%error, "a cgroup cannot be read"),
         }
     }
 }

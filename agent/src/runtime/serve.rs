@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tracing::{error, info};
 
 use super::ground::View;
@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::decide::plan::{CgroupOp, Scope};
 use crate::kernel::clock::{Clock, RealClock};
 use crate::kernel::net;
-use crate::metrics::server::{self, serve_admin, serve_metrics};
+use crate::metrics::server::{self, Ask, serve_admin, serve_metrics};
 use crate::metrics::{AgentCounters, Health, Metrics};
 use crate::model::{BootTime, CgroupPath, NodeReport};
 use crate::observe::pods::directory::PodDirectory;
@@ -19,6 +19,7 @@ use crate::observe::pods::directory::PodDirectory;
 /// What is served, and who serves it.
 pub(super) struct Served {
     reports: watch::Sender<Arc<NodeReport>>,
+    asks: mpsc::UnboundedReceiver<Ask>,
     stop: watch::Sender<bool>,
     health: Arc<Health>,
     counters: AgentCounters,
@@ -28,6 +29,7 @@ impl Served {
     /// Opens the port and the socket, and begins to serve.
     pub(super) async fn bind(config: &Config) -> anyhow::Result<Self> {
         let (reports, receiver) = watch::channel(Arc::default());
+        let (asks_sender, asks) = mpsc::unbounded_channel();
         let (stop, stopped) = watch::channel(false);
         let health = Arc::new(Health::new(config.reconcile_period.get()));
         let metrics = Metrics::new(receiver.clone());
@@ -35,6 +37,7 @@ impl Served {
         let served = Arc::new(server::Served {
             metrics,
             reports: receiver,
+            asks: asks_sender,
             health: Arc::clone(&health),
             now: Box::new(|| RealClock.now()),
         });
@@ -47,6 +50,7 @@ impl Served {
         }
         Ok(Self {
             reports,
+            asks,
             stop,
             health,
             counters,
@@ -56,6 +60,11 @@ impl Served {
     /// The agent's own counters.
     pub(super) fn counters(&self) -> AgentCounters {
         self.counters.clone()
+    }
+
+    /// The next question for a report of this moment.
+    pub(super) async fn asked(&mut self) -> Option<Ask> {
+        self.asks.recv().await
     }
 
     /// What `/status` and `/metrics` tell from now on.

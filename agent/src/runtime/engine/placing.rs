@@ -16,7 +16,7 @@ use crate::model::{BootTime, CgroupPath, ControlFile, Controller, HugePageSize, 
 use crate::observe::cgroup_tree::{self, Extent, MANAGED};
 
 /// How many passes of a second it takes to read the whole tree back.
-const PASSES_AROUND: usize = 10;
+const PASSES_AROUND: usize = 30;
 /// How many cgroups a pass reads back at least.
 const SMALLEST_SLICE: usize = 8;
 /// When a removal is worth a warning.

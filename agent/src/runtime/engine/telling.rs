@@ -7,10 +7,10 @@ use crate::decide::command::pod_log_dir;
 use crate::decide::lifecycle::container_phase;
 use crate::decide::oom_score_adj::oom_score_adj;
 use crate::model::{
-    AgentCost, BootTime, CgroupLimits, CgroupPath, CgroupReport, Container, ContainerPhase, ContainerReport,
-    ControlFile, CpuWeight, NodeReport, PodPhase, PodReport, ProbeReport,
+    AgentCost, BootTime, CgroupPath, CgroupReport, Container, ContainerPhase, ContainerReport, NodeReport,
+    PodPhase, PodReport, ProbeReport,
 };
-use crate::observe::parse;
+use crate::observe::cgroup_tree::limits;
 use crate::state::containers::Run;
 
 /// What the engine cannot know of itself.
@@ -116,24 +116,11 @@ impl Engine {
             };
         };
         let usage = self.usage.get(actual.id);
-        let value = |file| actual.values.get(&file).map(String::as_str);
-        let memory = |file| value(file).and_then(parse::bytes_limit);
         CgroupReport {
             path: path.clone(),
             id: Some(actual.id),
             sampled_at: usage.and(self.sampled_at).map(|at| at.wall),
-            limits: CgroupLimits {
-                cpu_weight: value(ControlFile::CpuWeight)
-                    .and_then(parse::number)
-                    .map(CpuWeight),
-                cpu_max: value(ControlFile::CpuMax).and_then(parse::cpu_max),
-                memory_min: memory(ControlFile::MemoryMin),
-                memory_low: memory(ControlFile::MemoryLow),
-                memory_high: memory(ControlFile::MemoryHigh),
-                memory_max: memory(ControlFile::MemoryMax),
-                swap_max: memory(ControlFile::MemorySwapMax),
-                pids_max: value(ControlFile::PidsMax).and_then(parse::limit),
-            },
+            limits: limits(actual),
             cpu: usage.and_then(|usage| usage.reading.cpu.clone()),
             memory: usage.and_then(|usage| usage.reading.memory.clone()),
             tasks: usage.and_then(|usage| usage.reading.tasks),
