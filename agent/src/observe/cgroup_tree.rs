@@ -179,9 +179,9 @@ fn read_cgroup(
             continue;
         }
         match fs.read(path, *file) {
-            Ok(mut text) => {
-                text.truncate(text.trim_end().len());
-                values.insert(*file, text);
+            // A copy, because what was read is in a buffer of a whole page.
+            Ok(text) => {
+                values.insert(*file, text.trim_end().to_owned());
             }
             Err(error) if error.fault == Fault::NoSuchFile => {}
             Err(error) => return Err(error),

@@ -16,7 +16,7 @@ use crate::model::{BootTime, CgroupPath, ControlFile, Controller, HugePageSize, 
 use crate::observe::cgroup_tree::{self, Extent, MANAGED};
 
 /// How many passes of a second it takes to read the whole tree back.
-const PASSES_AROUND: usize = 30;
+const PASSES_AROUND: usize = 60;
 /// How many cgroups a pass reads back at least.
 const SMALLEST_SLICE: usize = 8;
 /// When a removal is worth a warning.
@@ -250,11 +250,13 @@ impl Engine {
             .range(from.unwrap_or_default()..)
             .take(count + 1);
         // A cgroup that is wanted and not there has no slice to be found in.
+        let mut there = self.actual.cgroups.keys();
         let mut drifted = self
             .desired
             .cgroups
             .keys()
-            .any(|path| !self.actual.cgroups.contains_key(path));
+            // Both are in the order of paths, so one walk along them finds what is missing.
+            .any(|wanted| !there.any(|path| path == wanted));
         for (path, actual) in slice {
             let Some(desired) = self.desired.cgroups.get(path) else {
                 continue;
