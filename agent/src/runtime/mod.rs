@@ -11,6 +11,7 @@ mod sampler;
 mod serve;
 mod watching;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -124,7 +125,7 @@ impl Agent {
                     info!(signal, "stopping; pods run on");
                     break;
                 }
-                Some(process) = self.ended.1.recv() => self.process_ended(process),
+                Some(process) = self.ended.1.recv() => self.processes_ended(process),
                 ready = self.manifests.readable() => {
                     ready.context("the manifest directory's events")?;
                     if self.directory.drain()? {
@@ -207,14 +208,18 @@ impl Agent {
         self.stale = true;
     }
 
-    fn process_ended(&mut self, process: ProcessIdentity) {
+    /// Takes in the end of a process, and of all others that ended meanwhile.
+    fn processes_ended(&mut self, first: ProcessIdentity) {
+        let mut ended = vec![first];
+        ended.extend(std::iter::from_fn(|| self.ended.1.try_recv().ok()));
         // What a probe heard of its end tells how, when it was another's child.
-        let told = self
-            .take_exits()
-            .into_iter()
-            .find(|(pid, _)| *pid == process.pid)
-            .map(|(_, status)| status);
-        self.engine.process_ended(process, told, RealClock.now());
+        let told: BTreeMap<_, _> = self.take_exits().into_iter().collect();
+        let now = RealClock.now();
+        for process in ended {
+            self.engine
+                .process_ended(process, told.get(&process.pid).copied(), now);
+        }
+        self.engine.settle(now);
         self.stale = true;
     }
 

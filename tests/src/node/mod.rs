@@ -229,6 +229,7 @@ impl FakeNode {
             }
             for identity in ended {
                 engine.process_ended(identity, None, self.now);
+                engine.settle(self.now);
             }
         }
         panic!("processes end without end");

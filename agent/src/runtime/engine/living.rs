@@ -155,7 +155,8 @@ impl Engine {
     }
 
     /// A process that the engine holds on to has ended, or may have: asks the kernel. `told` is what the kernel told
-    /// an eBPF probe, for a process that has another parent.
+    /// an eBPF probe, for a process that has another parent. What follows from it is for [`settle`](Self::settle),
+    /// once for all that ended together.
     pub fn process_ended(&mut self, identity: ProcessIdentity, told: Option<ExitStatus>, now: BootTime) {
         let Some(held) = self.processes.get(&identity) else {
             return;
@@ -174,7 +175,6 @@ impl Engine {
         };
         self.note_oom(&pod, &container, now);
         self.apply_fact(&pod, &container, ContainerEvent::Exited(identity, status), now);
-        self.settle(now);
     }
 
     fn look_again_at(&mut self, uid: &PodUid, now: BootTime) {
