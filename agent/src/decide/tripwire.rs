@@ -48,12 +48,17 @@ impl Tripwires {
         let before = self.lifted();
         self.wires.retain(|path, _| desired.cgroups.contains_key(path));
         for (path, cgroup) in &desired.cgroups {
-            let Some(usage) = usage(path) else { continue };
             let high = match cgroup.knobs.get(&ControlFile::MemoryHigh) {
                 Some(KnobValue::Memory(Limit::At(high))) => Some(*high),
                 _ => None,
             };
-            match (self.wires.get(path).copied(), high) {
+            let wire = self.wires.get(path).copied();
+            // Most cgroups have neither, and asking for the usage of all costs more than the rest of this.
+            if wire.is_none() && high.is_none() {
+                continue;
+            }
+            let Some(usage) = usage(path) else { continue };
+            match (wire, high) {
                 (Some(Wire::Lifted(high)), _) if usage.0 < high.0 - high.0 / 8 => {
                     self.wires.remove(path);
                 }

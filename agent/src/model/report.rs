@@ -8,6 +8,7 @@ use super::cgroup_path::CgroupPath;
 use super::ids::{CgroupId, ContainerName, Namespace, PodName, PodUid, ProcessIdentity};
 use super::qos::QosClass;
 use super::units::{Bytes, CpuPeriod, CpuQuota, CpuWeight, Limit, MilliCpu, OomScoreAdj};
+use super::usage::RUN_DELAY_BUCKETS;
 
 /// Where a pod is in its life, as the Kubernetes API names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,7 +63,7 @@ pub struct CpuUsage {
     /// How many times a task was switched in after a wait.
     pub run_delay_count: Option<u64>,
     /// Waits by length, bucket `i` up to 2^(12+i) ns.
-    pub run_delay_histogram: Option<Vec<u64>>,
+    pub run_delay_histogram: Option<[u64; RUN_DELAY_BUCKETS]>,
     /// Time held back by `cpu.max`.
     pub throttled: Option<Duration>,
     /// The part of `total` spent in user mode.

@@ -31,7 +31,7 @@ pub fn cgroup(path: &str) -> CgroupReport {
             rate: Some(MilliCpu(250)),
             run_delay: Some(Duration::from_millis(30)),
             run_delay_count: Some(10),
-            run_delay_histogram: Some(vec![1; 16]),
+            run_delay_histogram: Some([1; 16]),
             throttled: Some(Duration::from_millis(250)),
             user: Some(Duration::from_secs(1)),
             system: Some(Duration::from_millis(500)),

@@ -38,6 +38,9 @@ use watching::{Loading, Watching};
 
 pub use serve::dry_run;
 
+/// Passes of the reconcile loop after which free memory is given back.
+const PASSES_BETWEEN_TRIMS: u64 = 60;
+
 /// Runs the agent until it is told to stop, or for one pass if `once`; pods run on.
 ///
 /// # Errors
@@ -71,6 +74,8 @@ struct Agent {
     served: Served,
     /// Whether something happened since the last report.
     stale: bool,
+    /// Passes of the reconcile loop so far.
+    passes: u64,
     ended: (
         mpsc::UnboundedSender<ProcessIdentity>,
         mpsc::UnboundedReceiver<ProcessIdentity>,
@@ -98,6 +103,7 @@ impl Agent {
             _claim: ground.claim,
             served,
             stale: true,
+            passes: 0,
             ended: mpsc::unbounded_channel(),
             config,
         })
@@ -177,6 +183,11 @@ impl Agent {
         self.engine.counters().pass_done(now.since(begun));
         self.served.pass_done(now);
         self.stale = true;
+        self.passes += 1;
+        // What many pods took that came and went.
+        if self.passes.is_multiple_of(PASSES_BETWEEN_TRIMS) {
+            heap::give_back();
+        }
         tell_systemd(notify::watchdog());
     }
 

@@ -176,7 +176,7 @@ fn cpu(sample: &CgroupSample, files: &CgroupStats) -> Option<CpuUsage> {
         rate: None,
         run_delay: run_delay.map(|delay| delay.total),
         run_delay_count: run_delay.map(|delay| delay.count()),
-        run_delay_histogram: run_delay.map(|delay| delay.histogram.to_vec()),
+        run_delay_histogram: run_delay.map(|delay| delay.histogram),
         throttled: files.cpu.and_then(|cpu| cpu.throttled),
         user: files.cpu.map(|cpu| cpu.user),
         system: files.cpu.map(|cpu| cpu.system),

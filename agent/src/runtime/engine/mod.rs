@@ -203,7 +203,7 @@ impl Engine {
         self.read_back();
         self.retry_placing();
         self.settle(now);
-        self.cut_logs();
+        self.cut_logs(now);
     }
 
     /// Decides and acts until nothing more follows from what is known.

@@ -54,9 +54,13 @@ impl Engine {
                 debug!(%late, "a late reading is dropped");
             }
         }
-        let live: BTreeSet<_> = self.actual.cgroups.values().map(|cgroup| cgroup.id).collect();
-        self.usage.retain(&live);
-        self.oom_counted.retain(|id, _| live.contains(id));
+        // Ids are never used again, so what is known of a cgroup that is gone only takes space.
+        let cgroups = self.actual.cgroups.len();
+        if self.usage.len().max(self.oom_counted.len()) > cgroups {
+            let live: BTreeSet<_> = self.actual.cgroups.values().map(|cgroup| cgroup.id).collect();
+            self.usage.retain(&live);
+            self.oom_counted.retain(|id, _| live.contains(id));
+        }
         self.sampled_at = Some(at);
         let usage = |path: &CgroupPath| {
             let cgroup = self.actual.cgroups.get(path)?;
