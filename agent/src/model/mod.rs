@@ -7,6 +7,8 @@
 mod cgroup_name;
 mod cgroup_path;
 mod control_file;
+mod cpu_set;
+mod cpu_topology;
 mod ids;
 mod knob;
 mod launch;
@@ -32,6 +34,8 @@ mod usage;
 pub use cgroup_name::{CgroupDriver, CgroupName, CgroupNameError};
 pub use cgroup_path::{CgroupPath, CgroupPathError};
 pub use control_file::{ControlFile, Controller, HugePageSize};
+pub use cpu_set::{CpuId, CpuListError, CpuSet};
+pub use cpu_topology::{CpuGroup, CpuPlace, CpuRecord, NumaRecord, Topology, TopologyError};
 pub use ids::{CgroupId, ContainerName, IdError, Namespace, PodName, PodUid, ProcessIdentity};
 pub use knob::KnobValue;
 pub use launch::{ExitStatus, LaunchSpec};
