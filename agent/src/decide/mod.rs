@@ -6,6 +6,7 @@ pub mod command;
 pub mod conversions;
 pub mod desired;
 pub mod lifecycle;
+pub mod numa;
 pub mod oom_score_adj;
 pub mod plan;
 pub mod policy;
