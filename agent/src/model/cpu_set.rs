@@ -170,7 +170,7 @@ impl CpuSet {
     pub fn last(&self) -> Option<CpuId> {
         let words = self.words().enumerate().filter(|(_, word)| *word != 0);
         let (at, word) = words.last()?;
-        Some(cpu_at(at, BITS as u32 - 1 - word.leading_zeros()))
+        Some(cpu_at(at, u64::BITS - 1 - word.leading_zeros()))
     }
 
     /// The CPUs in ascending order.
