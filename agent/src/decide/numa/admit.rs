@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use super::candidates::Candidates;
+use super::candidates::{Candidates, Room};
 use super::merge::Merged;
 use super::{Hints, TopologyManager, TopologyPolicy, TopologyScope};
 
@@ -25,8 +25,8 @@ pub trait Admission {
     /// Why a container cannot have what it asks for.
     type Refusal;
 
-    /// What each resource could give from each NUMA node, to propose sets of nodes from.
-    fn room(&self, unit: Unit) -> Vec<Vec<u64>>;
+    /// What to propose sets of nodes from.
+    fn room(&self, unit: Unit) -> Room;
 
     /// What each resource has to say about where `unit` goes, in kubelet's order: CPUs, then memory.
     fn hints(&self, unit: Unit, candidates: &Candidates) -> Vec<Hints>;

@@ -22,6 +22,7 @@
 
 pub mod admit;
 pub mod candidates;
+pub mod memory;
 mod merge;
 mod reach;
 
@@ -35,7 +36,7 @@ use std::str::FromStr;
 
 use crate::model::{HugePageSize, NumaMask, Topology, TopologyHint};
 
-pub use candidates::Candidates;
+pub use candidates::{Candidates, Room};
 pub use merge::{Merged, Voice};
 
 /// How much alignment a pod needs to be let in.

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::tests::{hint, machine, manager};
+use super::tests::{hint, machine, manager, room};
 use super::*;
 
 /// Every combination, one after the other, compared as kubelet compares; the reference.
@@ -185,7 +185,7 @@ proptest! {
         need in 1_u64..100,
     ) {
         let machine = machine(nodes, &[]);
-        let candidates = Candidates::new(&machine, &rooms);
+        let candidates = Candidates::new(&machine, &room(&rooms));
         let masks = candidates.masks();
         prop_assert!(masks.iter().all(|m| !m.is_empty() && m.is_within(machine.all())));
         prop_assert!(masks.windows(2).all(|pair| pair[0] < pair[1]));

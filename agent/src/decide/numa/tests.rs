@@ -38,6 +38,13 @@ pub(super) fn hint(mask: Option<NumaMask>, preferred: bool) -> TopologyHint {
     TopologyHint { mask, preferred }
 }
 
+pub(super) fn room(by_node: &[Vec<u64>]) -> Room {
+    Room {
+        by_node: by_node.to_vec(),
+        groups: Vec::new(),
+    }
+}
+
 /// Hints of the resource from masks, preferred where they have so many nodes.
 fn hints(resource: Resource, preferred: u32, masks: &[u64]) -> Hints {
     let hint = |bits: &u64| {
@@ -113,7 +120,7 @@ fn what_cannot_be_served_is_not_preferred_and_says_so() {
 fn a_machine_of_64_full_nodes_is_merged() {
     let nodes = machine(64, &[]);
     let drained: Vec<u64> = (0..64).map(|node| node % 2).collect();
-    let candidates = Candidates::new(&nodes, &[drained.clone(), vec![1; 64]]);
+    let candidates = Candidates::new(&nodes, &room(&[drained.clone(), vec![1; 64]]));
     let serve = |resource, need, by_node: &[u64]| {
         let sums = candidates.sums(by_node);
         let enough = candidates
@@ -156,8 +163,8 @@ struct OneEach {
 impl Admission for OneEach {
     type Refusal = String;
 
-    fn room(&self, _: Unit) -> Vec<Vec<u64>> {
-        vec![self.free.clone()]
+    fn room(&self, _: Unit) -> Room {
+        room(std::slice::from_ref(&self.free))
     }
 
     fn hints(&self, unit: Unit, candidates: &Candidates) -> Vec<Hints> {

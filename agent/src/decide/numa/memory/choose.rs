@@ -1,0 +1,222 @@
+//! Which nodes could serve a request, and giving it its memory.
+
+use std::fmt;
+
+use super::{Holding, MemoryManager, Request};
+use crate::decide::numa::{Candidates, Hints, Resource, Room};
+use crate::model::{Bytes, ContainerKind, ContainerName, NumaMask, PodUid, TopologyHint};
+
+/// Why a container does not get its memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemoryRefusal {
+    /// The nodes that were to hold it; `None`: any.
+    pub within: Option<NumaMask>,
+    /// Whether there would be nodes, only not as few as the policy wants.
+    pub only_unpreferred: bool,
+    /// What was asked for, with what is free on each node.
+    pub amounts: Vec<(Resource, Bytes, Vec<Bytes>)>,
+}
+
+impl fmt::Display for MemoryRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.only_unpreferred {
+            "only more NUMA nodes than necessary could give"
+        } else {
+            "no NUMA nodes can give"
+        })?;
+        if let Some(mask) = self.within {
+            write!(f, ", {mask} among them,")?;
+        }
+        for (n, (resource, amount, free)) in self.amounts.iter().enumerate() {
+            let before = if n == 0 { "" } else { " and" };
+            let free: Vec<String> = free.iter().map(ToString::to_string).collect();
+            write!(
+                f,
+                "{before} {amount} of {resource} (free by node: {})",
+                free.join(", ")
+            )?;
+        }
+        f.write_str("; a node serves single-node containers or one group of nodes")
+    }
+}
+
+impl MemoryManager {
+    /// What to propose sets of nodes from, for this request.
+    #[must_use]
+    pub fn room(&self, request: &Request) -> Room {
+        let resources = request.keys();
+        Room {
+            by_node: resources.map(|&resource| self.table.free(resource)).collect(),
+            groups: self.table.groups(),
+        }
+    }
+
+    /// What the memory manager has to say about where `request` goes: the same sets for each resource, each with room
+    /// for all of them. A container that holds its request already wants to stay.
+    #[must_use]
+    pub fn hints(
+        &self,
+        pod: &PodUid,
+        container: Option<&ContainerName>,
+        request: &Request,
+        candidates: &Candidates,
+    ) -> Vec<Hints> {
+        let held = match container {
+            Some(container) => self.holding(pod, container),
+            None => self.pods.get(pod).and_then(|held| held.values().next()),
+        };
+        let choices = match held {
+            Some(holding) => vec![TopologyHint {
+                mask: Some(holding.mask),
+                preferred: true,
+            }],
+            None => self.choices(pod, request, candidates),
+        };
+        let hints = |&resource| Hints {
+            resource,
+            choices: Some(choices.clone()),
+        };
+        request.keys().map(hints).collect()
+    }
+
+    /// Gives a container its memory where `hint` says. Without nodes in the hint, or if those cannot serve, on the best
+    /// nodes that include them. A container that holds something already keeps it. Gives its nodes.
+    ///
+    /// # Errors
+    /// No such nodes can serve, or the hint was preferred and they are more than necessary.
+    pub fn allocate(
+        &mut self,
+        pod: &PodUid,
+        container: &ContainerName,
+        kind: ContainerKind,
+        request: &Request,
+        hint: TopologyHint,
+    ) -> Result<Option<NumaMask>, MemoryRefusal> {
+        if let Some(holding) = self.holding(pod, container) {
+            return Ok(Some(holding.mask));
+        }
+        if request.is_empty() {
+            return Ok(None);
+        }
+        let mask = match hint.mask {
+            Some(mask) if self.serves(pod, mask, request) => mask,
+            within => self.extended(pod, request, within, hint.preferred)?,
+        };
+        let taken = self.take(pod, mask, request);
+        let holding = Holding {
+            kind,
+            request: request.clone(),
+            mask,
+            taken,
+        };
+        let held = self.pods.entry(pod.clone()).or_default();
+        held.insert(container.clone(), holding);
+        Ok(Some(mask))
+    }
+
+    /// The sets that could serve a request, preferred where no smaller one could on an empty machine.
+    fn choices(&self, pod: &PodUid, request: &Request, candidates: &Candidates) -> Vec<TopologyHint> {
+        let mut could = vec![true; candidates.masks().len()];
+        let mut can = could.clone();
+        for (&resource, amount) in request {
+            let narrow = |fits: &mut [bool], by_node: &[u64], extra: &dyn Fn(NumaMask) -> u64| {
+                let sums = candidates.sums(by_node);
+                for ((fits, sum), &mask) in fits.iter_mut().zip(sums).zip(candidates.masks()) {
+                    *fits &= sum.saturating_add(extra(mask)) >= amount.0;
+                }
+            };
+            narrow(&mut could, &self.table.allocatable(resource), &|_| 0);
+            narrow(&mut can, &self.table.free(resource), &|mask| {
+                self.reusable(pod, mask, resource)
+            });
+        }
+        let masks = candidates.masks().iter().copied();
+        let fewest = masks.clone().zip(&could).filter(|(_, could)| **could);
+        let fewest = fewest.map(|(mask, _)| mask.count()).min();
+        masks
+            .zip(could.iter().zip(&can))
+            .filter(|&(mask, (could, can))| *could && *can && self.table.may_serve(mask))
+            .map(|(mask, _)| TopologyHint {
+                mask: Some(mask),
+                preferred: Some(mask.count()) == fewest,
+            })
+            .collect()
+    }
+
+    fn serves(&self, pod: &PodUid, mask: NumaMask, request: &Request) -> bool {
+        let enough = |(&resource, amount): (&Resource, &Bytes)| {
+            let free = self.table.free(resource);
+            let free = mask.nodes().filter_map(|node| free.get(node)).sum::<u64>();
+            free.saturating_add(self.reusable(pod, mask, resource)) >= amount.0
+        };
+        !mask.is_empty() && self.table.may_serve(mask) && request.iter().all(enough)
+    }
+
+    /// The best set that can serve and has all of `within`.
+    fn extended(
+        &self,
+        pod: &PodUid,
+        request: &Request,
+        within: Option<NumaMask>,
+        must_prefer: bool,
+    ) -> Result<NumaMask, MemoryRefusal> {
+        let candidates = Candidates::new(&self.numa, &self.room(request));
+        let mut choices = self.choices(pod, request, &candidates);
+        choices.retain(|hint| {
+            let mask = hint.mask.unwrap_or_default();
+            within.is_none_or(|within| within.is_within(mask))
+        });
+        let best = choices
+            .iter()
+            .min_by_key(|hint| (!hint.preferred, hint.mask.map(NumaMask::width)));
+        match best.and_then(|hint| hint.mask.map(|mask| (mask, hint.preferred))) {
+            Some((mask, preferred)) if preferred || !must_prefer => Ok(mask),
+            best => Err(MemoryRefusal {
+                within,
+                only_unpreferred: best.is_some(),
+                amounts: self.amounts(request),
+            }),
+        }
+    }
+
+    fn amounts(&self, request: &Request) -> Vec<(Resource, Bytes, Vec<Bytes>)> {
+        let free = |resource| self.table.free(resource).into_iter().map(Bytes).collect();
+        let amount = |(&resource, &amount)| (resource, amount, free(resource));
+        request.iter().map(amount).collect()
+    }
+
+    /// What init containers of the pod hold on exactly these nodes.
+    fn reusable(&self, pod: &PodUid, mask: NumaMask, resource: Resource) -> u64 {
+        let held = self.pods.get(pod).into_iter().flat_map(|held| held.values());
+        held.filter(|holding| holding.kind == ContainerKind::Init && holding.mask == mask)
+            .flat_map(|holding| &holding.taken)
+            .filter(|(_, of, _)| *of == resource)
+            .map(|(_, _, amount)| amount)
+            .sum()
+    }
+
+    /// Takes the request over from the pod's init containers, and what is missing from the nodes.
+    fn take(&mut self, pod: &PodUid, mask: NumaMask, request: &Request) -> Vec<(usize, Resource, u64)> {
+        let mut taken = Vec::new();
+        for (&resource, &Bytes(amount)) in request {
+            let mut left = amount;
+            let held = self
+                .pods
+                .get_mut(pod)
+                .into_iter()
+                .flat_map(|held| held.values_mut());
+            for holding in held.filter(|h| h.kind == ContainerKind::Init && h.mask == mask) {
+                for (node, of, amount) in holding.taken.iter_mut().filter(|(_, of, _)| *of == resource) {
+                    let part = left.min(*amount);
+                    *amount -= part;
+                    left -= part;
+                    taken.push((*node, *of, part));
+                }
+            }
+            taken.extend(self.table.take(mask, resource, left));
+        }
+        taken.retain(|(_, _, amount)| *amount > 0);
+        self.table.hold(mask);
+        taken
+    }
+}
