@@ -4,6 +4,7 @@ pub mod admission;
 pub mod allocatable;
 pub mod command;
 pub mod conversions;
+pub mod cpu;
 pub mod desired;
 pub mod lifecycle;
 pub mod numa;

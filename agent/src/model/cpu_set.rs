@@ -159,6 +159,13 @@ impl CpuSet {
             && self.high.iter().zip(&other.high).all(|(a, b)| a & b == 0)
     }
 
+    /// Whether any CPU is in all three sets.
+    #[must_use]
+    pub fn meets(&self, second: &Self, third: &Self) -> bool {
+        let mut words = self.words().enumerate();
+        words.any(|(at, word)| word & second.word(at) & third.word(at) != 0)
+    }
+
     /// The lowest CPU.
     #[must_use]
     pub fn first(&self) -> Option<CpuId> {

@@ -82,6 +82,7 @@ pub struct Topology {
     /// By CPU number.
     places: Vec<Option<CpuPlace>>,
     cores: Vec<CpuGroup>,
+    threads_per_core: usize,
     l3s: Vec<CpuGroup>,
     dies: Vec<CpuGroup>,
     numa_nodes: Vec<CpuGroup>,
@@ -117,6 +118,7 @@ impl Topology {
         cores.sort_by_key(|core| core.cpus.first());
         let mut topology = Self {
             cpus: records.iter().map(|record| record.cpu).collect(),
+            threads_per_core: cores.iter().map(|core| core.cpus.len()).max().unwrap_or(1),
             cores,
             l3s: groups(&records, [], |record| record.l3),
             dies: groups(&records, [], |record| record.die),
@@ -171,6 +173,14 @@ impl Topology {
     #[must_use]
     pub fn cores(&self) -> &[CpuGroup] {
         &self.cores
+    }
+
+    /// The most SMT siblings that a core has: 1 without SMT.
+    ///
+    /// On a hybrid machine it is that of its large cores.
+    #[must_use]
+    pub fn threads_per_core(&self) -> usize {
+        self.threads_per_core
     }
 
     /// The last-level caches.

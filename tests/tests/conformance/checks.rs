@@ -9,12 +9,15 @@ use plimsoll::model::{Bytes, CgroupDriver, CgroupName, CpuPeriod, Limit, MilliCp
 use plimsoll::observe::pods::pod_as_it_stands;
 use serde_json::{Map, Value, json};
 
-use crate::vectors::{Answer, Row};
+use crate::cpu;
+use crate::vectors::{Answer, Judge, Row};
 
 /// What to do with a file.
 pub(crate) enum Check {
     /// Hold it against our answers.
     Vectors(Answer),
+    /// Have our answers judged, where more than one is right.
+    Judged(Judge),
     /// Nothing: the part of Plimsoll that it is about does not exist yet.
     Later(&'static str),
 }
@@ -25,10 +28,13 @@ pub(crate) const FILES: [(&str, Check); 11] = [
     ("quantities.jsonl", Check::Vectors(quantities)),
     ("cpu_conversions.jsonl", Check::Vectors(cpu_conversions)),
     ("cgroup_names.jsonl", Check::Vectors(cgroup_names)),
-    ("topologies.jsonl", Check::Later("exclusive CPUs")),
-    ("cpu_take_packed.jsonl", Check::Later("exclusive CPUs")),
-    ("cpu_take_distributed.jsonl", Check::Later("exclusive CPUs")),
-    ("cpu_take_distributed_hang.jsonl", Check::Later("exclusive CPUs")),
+    ("topologies.jsonl", Check::Vectors(cpu::topologies)),
+    ("cpu_take_packed.jsonl", Check::Vectors(cpu::take_packed)),
+    ("cpu_take_distributed.jsonl", Check::Judged(cpu::take_distributed)),
+    (
+        "cpu_take_distributed_hang.jsonl",
+        Check::Judged(cpu::take_distributed_hang),
+    ),
     ("cpu_static_sequences.jsonl", Check::Later("exclusive CPUs")),
     ("eviction_rank.jsonl", Check::Later("evictions")),
     ("eviction_thresholds.jsonl", Check::Later("evictions")),
@@ -138,11 +144,11 @@ fn cgroup_names(row: &Row) -> Result<Row, String> {
     ]))
 }
 
-fn field<'a>(row: &'a Row, name: &str) -> Result<&'a Value, String> {
+pub(crate) fn field<'a>(row: &'a Row, name: &str) -> Result<&'a Value, String> {
     row.get(name).ok_or_else(|| format!("there is no {name}"))
 }
 
-fn text<'a>(row: &'a Row, name: &str) -> Result<&'a str, String> {
+pub(crate) fn text<'a>(row: &'a Row, name: &str) -> Result<&'a str, String> {
     field(row, name)?
         .as_str()
         .ok_or_else(|| format!("{name} is no text"))

@@ -11,17 +11,15 @@
 
 mod arguments;
 mod checks;
+mod cpu;
 mod vectors;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use arguments::Arguments;
 use checks::{Check, FILES};
 use vectors::Outcome;
-
-const OWN_COPY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/vectors");
 
 /// Differences shown for one file.
 const SHOWN: usize = 20;
@@ -33,8 +31,7 @@ fn main() -> ExitCode {
         chosen.iter().for_each(|(name, _)| println!("{name}: test"));
         return ExitCode::SUCCESS;
     }
-    let elsewhere = std::env::var_os("PLIMSOLL_VECTORS").map(PathBuf::from);
-    let directory = elsewhere.clone().unwrap_or_else(|| PathBuf::from(OWN_COPY));
+    let (directory, is_own) = vectors::directory();
     println!("\nrunning {} tests from {}", chosen.len(), directory.display());
     if !directory.is_dir() {
         println!("{} is no directory", directory.display());
@@ -45,12 +42,13 @@ fn main() -> ExitCode {
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
     for (name, check) in &chosen {
         let outcome = match check {
-            Check::Vectors(check) => vectors::run(&directory.join(name), check),
+            Check::Vectors(answer) => vectors::run(&directory.join(name), |row| vectors::compare(row, *answer)),
+            Check::Judged(judge) => vectors::run(&directory.join(name), judge),
             Check::Later(what) => Outcome::Skipped(format!("{what} are not built yet")),
         };
         match outcome {
             // Another directory may have fewer files; our own copy may not.
-            Outcome::Absent if elsewhere.is_some() => {
+            Outcome::Absent if !is_own => {
                 println!("{name}: skipped, it is not in the directory");
                 skipped += 1;
             }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
@@ -11,6 +11,16 @@ pub(crate) type Row = Map<String, Value>;
 
 /// From a row to the fields that we would put there; fields of the row that are not answered are input.
 pub(crate) type Answer = fn(&Row) -> Result<Row, String>;
+
+/// What is wrong with our answer to a row, where more than one is right.
+pub(crate) type Judge = fn(&Row) -> Result<(), Vec<String>>;
+
+const OWN_COPY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/vectors");
+
+/// Where the files are, and whether that is the project's own copy.
+pub(crate) fn directory() -> (PathBuf, bool) {
+    std::env::var_os("PLIMSOLL_VECTORS").map_or_else(|| (OWN_COPY.into(), true), |path| (path.into(), false))
+}
 
 /// How a file went.
 pub(crate) enum Outcome {
@@ -22,8 +32,8 @@ pub(crate) enum Outcome {
     Ran { right: usize, wrong: Vec<String> },
 }
 
-/// Holds every row of the file at `path` against `answer`.
-pub(crate) fn run(path: &Path, answer: &Answer) -> Outcome {
+/// Holds every row of the file at `path` against what `check` makes of it.
+pub(crate) fn run(path: &Path, check: impl Fn(&Row) -> Result<(), Vec<String>>) -> Outcome {
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => return Outcome::Absent,
@@ -41,7 +51,8 @@ pub(crate) fn run(path: &Path, answer: &Answer) -> Outcome {
         .enumerate()
         .filter(|(_, line)| !line.trim().is_empty());
     for (n, line) in rows {
-        match compare(line, *answer) {
+        let row = serde_json::from_str(line).map_err(|error| vec![format!("is no JSON object: {error}")]);
+        match row.and_then(|row| check(&row)) {
             Ok(()) => right += 1,
             Err(differences) => wrong.push(format!("{}: {}", n + 1, differences.join("; "))),
         }
@@ -49,10 +60,10 @@ pub(crate) fn run(path: &Path, answer: &Answer) -> Outcome {
     Outcome::Ran { right, wrong }
 }
 
-fn compare(line: &str, answer: Answer) -> Result<(), Vec<String>> {
-    let row: Row = serde_json::from_str(line).map_err(|error| vec![format!("is no JSON object: {error}")])?;
+/// Holds our answer to `row` against the one in it.
+pub(crate) fn compare(row: &Row, answer: Answer) -> Result<(), Vec<String>> {
     let refused = row.get("error").is_some_and(|error| error != &Value::Bool(false));
-    let got = match (answer(&row), refused) {
+    let got = match (answer(row), refused) {
         (Err(_), true) => return Ok(()),
         (Ok(got), true) => return Err(vec![format!("expected a refusal, got {}", Value::Object(got))]),
         (Err(error), false) => return Err(vec![format!("expected an answer, got the refusal {error:?}")]),

@@ -29,6 +29,7 @@ proptest! {
         prop_assert_eq!(x.is_disjoint(&y), a.is_disjoint(&b));
         prop_assert!((&x - &y).is_disjoint(&y));
         prop_assert_eq!(x == y, a == b);
+        prop_assert_eq!(x.meets(&y, &x), !a.is_disjoint(&b));
         prop_assert!(x.iter_common(&y).eq((&a & &b).into_iter()));
     }
 
