@@ -12,8 +12,10 @@ use crate::model::{CpuGroup, CpuSet};
 /// Takes caches and parts of one, as far as they come out even.
 pub(super) fn take(taking: &mut Taking<'_>) {
     let topology = taking.topology;
+    // Whole caches change how full the nodes are, but not which one is looked at first.
+    let order = order::l3s(topology, &taking.free);
     take_whole(taking, Part::Cache);
-    for index in order::l3s(topology, &taking.free) {
+    for index in order {
         if taking.is_done() {
             return;
         }
