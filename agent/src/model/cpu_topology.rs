@@ -201,6 +201,12 @@ impl Topology {
         &self.numa_nodes
     }
 
+    /// How many NUMA nodes have CPUs.
+    #[must_use]
+    pub fn nodes_with_cpus(&self) -> usize {
+        self.numa_nodes.iter().filter(|node| !node.cpus.is_empty()).count()
+    }
+
     /// The sockets.
     #[must_use]
     pub fn sockets(&self) -> &[CpuGroup] {

@@ -1,4 +1,5 @@
 //! What the agent remembers: pure values, with time passed in.
 
 pub mod containers;
+pub mod cpus;
 pub mod usage;

@@ -9,7 +9,7 @@ use plimsoll::model::{Bytes, CgroupDriver, CgroupName, CpuPeriod, Limit, MilliCp
 use plimsoll::observe::pods::pod_as_it_stands;
 use serde_json::{Map, Value, json};
 
-use crate::cpu;
+use crate::{cpu, cpu_sequences};
 use crate::vectors::{Answer, Judge, Row};
 
 /// What to do with a file.
@@ -35,7 +35,10 @@ pub(crate) const FILES: [(&str, Check); 11] = [
         "cpu_take_distributed_hang.jsonl",
         Check::Judged(cpu::take_distributed_hang),
     ),
-    ("cpu_static_sequences.jsonl", Check::Later("exclusive CPUs")),
+    (
+        "cpu_static_sequences.jsonl",
+        Check::Vectors(cpu_sequences::sequences),
+    ),
     ("eviction_rank.jsonl", Check::Later("evictions")),
     ("eviction_thresholds.jsonl", Check::Later("evictions")),
 ];

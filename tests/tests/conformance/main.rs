@@ -12,6 +12,7 @@
 mod arguments;
 mod checks;
 mod cpu;
+mod cpu_sequences;
 mod vectors;
 
 use std::process::ExitCode;

@@ -8,8 +8,7 @@ use crate::model::{CpuGroup, CpuSet, Topology};
 
 /// Whether NUMA nodes hold sockets, or are them, on this machine.
 pub(super) fn numa_first(topology: &Topology) -> bool {
-    let with_cpus = topology.numa_nodes().iter().filter(|node| !node.cpus.is_empty());
-    topology.sockets().len() >= with_cpus.count()
+    topology.sockets().len() >= topology.nodes_with_cpus()
 }
 
 /// Indices of the sockets with free CPUs, in order.
