@@ -16,6 +16,12 @@
 
 mod check;
 mod group;
+#[cfg(any(test, feature = "testutils"))]
+#[expect(
+    clippy::unwrap_used,
+    reason = "a shape that makes no machine is a defect of the test"
+)]
+mod synthetic;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +32,8 @@ use super::cpu_set::{CpuId, CpuSet};
 pub use check::TopologyError;
 pub use group::CpuGroup;
 use group::groups;
+#[cfg(any(test, feature = "testutils"))]
+pub use synthetic::Shape;
 
 /// Distance of a NUMA node to itself where the firmware tells none, as in ACPI's SLIT.
 const LOCAL: u32 = 10;
@@ -204,7 +212,10 @@ impl Topology {
     /// How many NUMA nodes have CPUs.
     #[must_use]
     pub fn nodes_with_cpus(&self) -> usize {
-        self.numa_nodes.iter().filter(|node| !node.cpus.is_empty()).count()
+        self.numa_nodes
+            .iter()
+            .filter(|node| !node.cpus.is_empty())
+            .count()
     }
 
     /// The sockets.

@@ -36,6 +36,8 @@ pub use cgroup_path::{CgroupPath, CgroupPathError};
 pub use control_file::{ControlFile, Controller, HugePageSize};
 pub use cpu_set::{CpuId, CpuListError, CpuSet};
 pub use cpu_topology::{CpuGroup, CpuPlace, CpuRecord, NumaRecord, Topology, TopologyError};
+#[cfg(any(test, feature = "testutils"))]
+pub use cpu_topology::Shape;
 pub use ids::{CgroupId, ContainerName, IdError, Namespace, PodName, PodUid, ProcessIdentity};
 pub use knob::KnobValue;
 pub use launch::{ExitStatus, LaunchSpec};

@@ -9,8 +9,8 @@ use plimsoll::model::{Bytes, CgroupDriver, CgroupName, CpuPeriod, Limit, MilliCp
 use plimsoll::observe::pods::pod_as_it_stands;
 use serde_json::{Map, Value, json};
 
-use crate::{cpu, cpu_sequences};
 use crate::vectors::{Answer, Judge, Row};
+use crate::{cpu, cpu_sequences};
 
 /// What to do with a file.
 pub(crate) enum Check {

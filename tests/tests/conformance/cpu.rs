@@ -51,7 +51,8 @@ fn topology(row: &Row) -> Result<Topology, String> {
 pub(crate) fn named(row: &Row) -> Result<&'static Topology, String> {
     let name = text(row, "topology")?;
     let all = TOPOLOGIES.as_ref().map_err(Clone::clone)?;
-    all.get(name).ok_or_else(|| format!("there is no topology {name:?}"))
+    all.get(name)
+        .ok_or_else(|| format!("there is no topology {name:?}"))
 }
 
 /// What our topology says of each CPU, by its groups.

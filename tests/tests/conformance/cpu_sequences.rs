@@ -73,7 +73,10 @@ impl Node {
         if let Some(pod) = step.get("remove") {
             self.assignments.release(&uid(pod)?);
         } else {
-            match self.policy.admit(&self.manager, &self.assignments, &pod(&answer)?) {
+            match self
+                .policy
+                .admit(&self.manager, &self.assignments, &pod(&answer)?)
+            {
                 Ok(admitted) => {
                     admitted.apply(&mut self.assignments);
                     let exclusive: Map<_, _> = admitted
@@ -100,7 +103,10 @@ fn uid(name: &Value) -> Result<PodUid, String> {
 
 fn pod(step: &Row) -> Result<Pod, String> {
     let (mut early, mut app) = (Vec::new(), Vec::new());
-    for container in field(step, "containers")?.as_array().ok_or("containers are no list")? {
+    for container in field(step, "containers")?
+        .as_array()
+        .ok_or("containers are no list")?
+    {
         let amounts = |cpu: &str| json!({"cpu": container[cpu], "memory": "64Mi"});
         let mut made = json!({
             "name": container["name"],

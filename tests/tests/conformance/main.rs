@@ -43,7 +43,9 @@ fn main() -> ExitCode {
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
     for (name, check) in &chosen {
         let outcome = match check {
-            Check::Vectors(answer) => vectors::run(&directory.join(name), |row| vectors::compare(row, *answer)),
+            Check::Vectors(answer) => {
+                vectors::run(&directory.join(name), |row| vectors::compare(row, *answer))
+            }
             Check::Judged(judge) => vectors::run(&directory.join(name), judge),
             Check::Later(what) => Outcome::Skipped(format!("{what} are not built yet")),
         };

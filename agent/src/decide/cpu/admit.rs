@@ -4,7 +4,7 @@ use super::explain::{Algorithm, Explanation, Grant};
 use super::hints::Offer;
 use super::policy::StaticPolicy;
 use super::refusal::CpuRefusal;
-use super::take::{Step, Strategy};
+use super::take::{NotEnough, Step, Strategy};
 use super::wish::{Wish, Wishes};
 use crate::decide::numa::admit::{self, Admission, Refused, Unit};
 use crate::decide::numa::{Candidates, Hints, Merged, Resource, Room, TopologyManager};
@@ -106,7 +106,10 @@ impl<'a> CpuAdmission<'a> {
         let Wish::Exclusive(count) = self.wishes.container(index) else {
             return None;
         };
-        let held = self.containers.get(index).and_then(|container| self.held(container));
+        let held = self
+            .containers
+            .get(index)
+            .and_then(|container| self.held(container));
         Some(match held {
             // What it has cannot become more or fewer by letting the pod in again.
             Some(held) if held.len() != count => Vec::new(),
@@ -122,7 +125,9 @@ impl<'a> CpuAdmission<'a> {
         }
         let mut held_already = CpuSet::EMPTY;
         for (index, container) in self.containers.iter().enumerate() {
-            let Some(held) = self.held(container) else { continue };
+            let Some(held) = self.held(container) else {
+                continue;
+            };
             if held.len() != self.wishes.container(index).count() {
                 return Some(Vec::new());
             }
@@ -135,7 +140,13 @@ impl<'a> CpuAdmission<'a> {
         })
     }
 
-    fn choices(&self, free: &CpuSet, again: &CpuSet, count: usize, candidates: &Candidates) -> Vec<TopologyHint> {
+    fn choices(
+        &self,
+        free: &CpuSet,
+        again: &CpuSet,
+        count: usize,
+        candidates: &Candidates,
+    ) -> Vec<TopologyHint> {
         self.policy.hints(Offer { free, again }, count, candidates)
     }
 
@@ -145,18 +156,10 @@ impl<'a> CpuAdmission<'a> {
         let aligned_to = nodes.map(|nodes| self.policy.aligned(nodes));
         let mut steps = self.take(&available, aligned_to.as_ref(), count)?;
         let mut cpus = union(&steps);
-        let mut whole_cores_only = false;
-        if self.policy.must_be_whole() && self.policy.whole_cores(&cpus) != cpus {
-            let whole = self.policy.whole_cores(&available);
-            steps = self.take(&whole, aligned_to.as_ref(), count)?;
+        let whole_cores_only = self.policy.must_be_whole() && self.policy.whole_cores(&cpus) != cpus;
+        if whole_cores_only {
+            steps = self.take_whole_cores(&available, aligned_to.as_ref(), count)?;
             cpus = union(&steps);
-            whole_cores_only = true;
-            if self.policy.whole_cores(&cpus) != cpus {
-                return Err(CpuRefusal::SplitCores {
-                    wanted: count,
-                    free: whole.len(),
-                });
-            }
         }
         let why = Explanation::Chosen {
             algorithm: self.algorithm(),
@@ -170,8 +173,42 @@ impl<'a> CpuAdmission<'a> {
         Ok((cpus, why))
     }
 
+    /// Takes whole cores, the largest first: a core of one thread is only needed where those of two do not come out even.
+    fn take_whole_cores(
+        &self,
+        available: &CpuSet,
+        aligned: Option<&CpuSet>,
+        count: usize,
+    ) -> Result<Vec<Step>, CpuRefusal> {
+        let whole = self.policy.whole_cores(available);
+        let large = self.policy.largest_cores(&whole);
+        let of_large = count.min(large.len());
+        let mut steps = self.take(&large, aligned, of_large)?;
+        if of_large < count {
+            let split = CpuRefusal::SplitCores {
+                wanted: count,
+                free: whole.len(),
+            };
+            let rest = self.take(&(&whole - &large), aligned, count - of_large);
+            steps.extend(rest.map_err(|_| split)?);
+            if self.policy.whole_cores(&union(&steps)) != union(&steps) {
+                return Err(split);
+            }
+        }
+        Ok(steps)
+    }
+
     /// Takes CPUs, those of `aligned` first.
-    fn take(&self, available: &CpuSet, aligned: Option<&CpuSet>, count: usize) -> Result<Vec<Step>, CpuRefusal> {
+    fn take(
+        &self,
+        available: &CpuSet,
+        aligned: Option<&CpuSet>,
+        count: usize,
+    ) -> Result<Vec<Step>, CpuRefusal> {
+        let free = available.len();
+        if count > free {
+            return Err(NotEnough { wanted: count, free }.into());
+        }
         let mut steps = Vec::new();
         let mut left = available.clone();
         if let Some(aligned) = aligned {
@@ -246,7 +283,8 @@ impl Admission for CpuAdmission<'_> {
     }
 
     fn allocate(&mut self, index: usize, placed: &Merged) -> Result<(), CpuRefusal> {
-        let (Wish::Exclusive(count), Some(container)) = (self.wishes.container(index), self.containers.get(index))
+        let (Wish::Exclusive(count), Some(container)) =
+            (self.wishes.container(index), self.containers.get(index))
         else {
             return Ok(());
         };

@@ -73,7 +73,9 @@ impl StaticPolicy {
         }
         let topology = self.topology();
         let nodes_per_socket = topology.nodes_with_cpus() / topology.sockets().len();
-        let Ok(fewest) = usize::try_from(fewest) else { return false };
+        let Ok(fewest) = usize::try_from(fewest) else {
+            return false;
+        };
         self.sockets_of(mask).count() == fewest.div_ceil(nodes_per_socket.max(1))
     }
 

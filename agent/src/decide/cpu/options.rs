@@ -61,7 +61,9 @@ pub enum OptionsError {
         needed: &'static str,
     },
     /// Sockets cannot be honoured where only one NUMA node may be used.
-    #[error("CPU manager option align-by-socket and topology manager policy single-numa-node exclude each other")]
+    #[error(
+        "CPU manager option align-by-socket and topology manager policy single-numa-node exclude each other"
+    )]
     SocketsOverNodes,
     /// Sockets are no more than NUMA nodes here.
     #[error(

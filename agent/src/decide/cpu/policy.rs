@@ -112,8 +112,20 @@ impl StaticPolicy {
     pub(super) fn whole_cores(&self, free: &CpuSet) -> CpuSet {
         let mut whole = CpuSet::EMPTY;
         let cores = self.topology.cores().iter().map(|core| &core.cpus);
-        cores.filter(|core| core.is_subset(free)).for_each(|core| whole |= core);
+        cores
+            .filter(|core| core.is_subset(free))
+            .for_each(|core| whole |= core);
         whole
+    }
+
+    /// Those of `whole` cores that have as many threads as any core has.
+    pub(super) fn largest_cores(&self, whole: &CpuSet) -> CpuSet {
+        let mut largest = CpuSet::EMPTY;
+        let cores = self.topology.cores().iter().map(|core| &core.cpus);
+        cores
+            .filter(|core| core.len() == self.topology.threads_per_core() && core.is_subset(whole))
+            .for_each(|core| largest |= core);
+        largest
     }
 
     /// Whether a choice must consist of whole cores, whatever kubelet would do. On a machine whose cores differ kubelet

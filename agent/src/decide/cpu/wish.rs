@@ -80,7 +80,12 @@ impl Wishes {
 }
 
 fn wish(container: &Container) -> Wish {
-    let request = container.resources.requests.get("cpu").copied().unwrap_or_default();
+    let request = container
+        .resources
+        .requests
+        .get("cpu")
+        .copied()
+        .unwrap_or_default();
     let milli = u64::try_from(request.milli_value()).unwrap_or(0);
     match usize::try_from(milli / 1000) {
         _ if milli == 0 => Wish::Shared(WhyShared::Zero),
@@ -126,7 +131,13 @@ mod tests {
     #[test]
     fn a_pod_holds_what_runs_at_a_time() {
         let cpus = |n: u32| format!("cpu={n} memory=1Gi");
-        let mut many = pod("p", vec![container("a", &cpus(2), &cpus(2)), container("b", &cpus(1), &cpus(1))]);
+        let mut many = pod(
+            "p",
+            vec![
+                container("a", &cpus(2), &cpus(2)),
+                container("b", &cpus(1), &cpus(1)),
+            ],
+        );
         many.init_containers = vec![
             init("early", ContainerKind::Init, &cpus(4), &cpus(4)),
             init("side", ContainerKind::Sidecar, &cpus(2), &cpus(2)),

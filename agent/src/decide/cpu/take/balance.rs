@@ -15,6 +15,9 @@
 //! day, a simpler rule takes over: the nodes with the most free, and the rest group by group from whoever has the most
 //! left. That is at least as even, but another choice.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 /// Most nodes for which kubelet's own choice is found.
 const MOST_EXACT: usize = 16;
 
@@ -50,7 +53,7 @@ pub(super) fn split(nodes: &[Node], k: usize, groups: usize, group: usize) -> Op
         group,
     };
     if nodes.len() > MOST_EXACT {
-        return Some(problem.from_the_freest(nodes));
+        return problem.freest_first(nodes);
     }
     let most_spare = nodes.iter().filter_map(|node| problem.spare(*node)).max()?;
     // At least one giver gives more than the full turns, and nobody more than everything.
@@ -187,7 +190,10 @@ impl Problem {
     /// The split that a way stands for: what it does not say, who gives in the last turn, follows from the rest.
     fn told(self, nodes: &[Node], turns: usize, way: Way) -> Split {
         let is_giver = |position: usize| way.givers & bit(position) == 0;
-        let givers = nodes.iter().enumerate().filter(|(position, _)| is_giver(*position));
+        let givers = nodes
+            .iter()
+            .enumerate()
+            .filter(|(position, _)| is_giver(*position));
         let spares = givers.filter_map(|(_, node)| self.spare(*node));
         let in_full_turns: usize = spares.map(|spare| Self::gift(spare, turns, false)).sum();
         let mut in_last_turn = self.rest.saturating_sub(in_full_turns);
@@ -207,24 +213,24 @@ impl Problem {
     }
 
     /// The `k` nodes with the most free, and the rest group by group from the one with the most left.
-    fn from_the_freest(self, nodes: &[Node]) -> Split {
+    fn freest_first(self, nodes: &[Node]) -> Option<Split> {
         let mut by_free: Vec<_> = (0..nodes.len()).collect();
-        by_free.sort_by_key(|position| std::cmp::Reverse(nodes[*position].free));
+        by_free.sort_by_key(|position| Reverse(nodes[*position].free));
         let mut more = vec![None; nodes.len()];
-        for position in &by_free[..self.k] {
-            more[*position] = Some(0);
+        // What each has left, and of equal ones the first one on top.
+        let mut left = BinaryHeap::with_capacity(self.k);
+        for position in by_free.into_iter().take(self.k) {
+            more[position] = Some(0);
+            left.push((nodes[position].free.checked_sub(self.share)?, Reverse(position)));
         }
         for _ in 0..self.rest {
-            let left = |position: &usize| nodes[*position].free - self.share - more[*position].unwrap_or(0) * self.group;
-            // Of equal ones the first.
-            let next = by_free[..self.k].iter().rev().max_by_key(|position| left(position)).copied();
-            if let Some(gift) = next.and_then(|position| more[position].as_mut()) {
-                *gift += 1;
-            }
+            let (most, Reverse(position)) = left.pop()?;
+            left.push((most.checked_sub(self.group)?, Reverse(position)));
+            more[position] = more[position].map(|more| more + 1);
         }
-        Split {
+        Some(Split {
             share: self.share,
             more,
-        }
+        })
     }
 }

@@ -36,7 +36,9 @@ pub fn distributed(
         return packed(topology, available, count, strategy, false);
     };
     for (position, node) in nodes.iter().enumerate() {
-        let Some(more) = split.more_of(position) else { continue };
+        let Some(more) = split.more_of(position) else {
+            continue;
+        };
         // First the share and then group by group: that is where a whole core or node is kept together, or not.
         for part in std::iter::once(split.share).chain(std::iter::repeat_n(group, more)) {
             let of_node = &taking.free & &topology.numa_nodes()[*node].cpus;

@@ -45,7 +45,7 @@ fn part_of(taking: &Taking<'_>, cache: &CpuGroup) -> CpuSet {
         part.insert(cpu);
     }
     // An odd need takes one thread of its last core only: the one with the highest number goes.
-    let odd = taking.need % 2 != 0 && threads > 1;
+    let odd = !taking.need.is_multiple_of(2) && threads > 1;
     if let Some(last) = part.last().filter(|_| odd && part.len() > taking.need) {
         part.remove(last);
     }
