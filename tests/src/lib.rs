@@ -4,3 +4,4 @@ pub mod agent;
 pub mod bench;
 pub mod demo;
 pub mod node;
+pub mod vectors;

@@ -4,6 +4,7 @@
 //! run here says why and gives no figure.
 
 mod agent;
+mod cpu;
 mod echo;
 mod snapshot;
 mod switch;
@@ -71,8 +72,9 @@ pub type Figures = Result<Vec<Figure>, Box<dyn std::error::Error>>;
 type Group = (&'static str, fn(&Bench) -> Figures);
 
 /// The benchmarks by group.
-const GROUPS: [Group; 3] = [
+const GROUPS: [Group; 4] = [
     ("agent", agent::figures),
+    ("cpu", cpu::figures),
     ("snapshot", snapshot::figures),
     ("switch", switch::figures),
 ];

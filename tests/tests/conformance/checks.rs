@@ -7,10 +7,11 @@ use plimsoll::decide::policy::{MemoryQos, MemoryQosMode, MemoryReservationPolicy
 use plimsoll::decide::qos::qos_class;
 use plimsoll::model::{Bytes, CgroupDriver, CgroupName, CpuPeriod, Limit, MilliCpu, Quantity};
 use plimsoll::observe::pods::pod_as_it_stands;
+use plimsoll_tests::vectors::{Row, field, text};
 use serde_json::{Map, Value, json};
 
-use crate::vectors::{Answer, Judge, Row};
-use crate::{cpu, cpu_sequences};
+use crate::cpu;
+use crate::vectors::{Answer, Judge};
 
 /// What to do with a file.
 pub(crate) enum Check {
@@ -37,7 +38,7 @@ pub(crate) const FILES: [(&str, Check); 11] = [
     ),
     (
         "cpu_static_sequences.jsonl",
-        Check::Vectors(cpu_sequences::sequences),
+        Check::Vectors(cpu::static_sequences),
     ),
     ("eviction_rank.jsonl", Check::Later("evictions")),
     ("eviction_thresholds.jsonl", Check::Later("evictions")),
@@ -145,14 +146,4 @@ fn cgroup_names(row: &Row) -> Result<Row, String> {
         ("cgroupfs".to_owned(), name.path(CgroupDriver::Cgroupfs).into()),
         ("systemd".to_owned(), name.path(CgroupDriver::Systemd).into()),
     ]))
-}
-
-pub(crate) fn field<'a>(row: &'a Row, name: &str) -> Result<&'a Value, String> {
-    row.get(name).ok_or_else(|| format!("there is no {name}"))
-}
-
-pub(crate) fn text<'a>(row: &'a Row, name: &str) -> Result<&'a str, String> {
-    field(row, name)?
-        .as_str()
-        .ok_or_else(|| format!("{name} is no text"))
 }

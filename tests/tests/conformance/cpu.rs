@@ -1,63 +1,27 @@
 //! What we answer to the vectors of CPU assignment.
 
-use std::collections::HashMap;
-use std::fs;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use plimsoll::decide::cpu::take::{NotEnough, Strategy, Taken, distributed, packed};
-use plimsoll::model::{CpuId, CpuRecord, CpuSet, Topology};
-use serde_json::{Value, json};
-
-use crate::checks::{field, text};
-use crate::vectors::{self, Row};
+use plimsoll::decide::cpu::reason;
+use plimsoll::model::{CpuSet, Topology};
+use plimsoll_tests::vectors::cpu::{self, Question, Topologies};
+use plimsoll_tests::vectors::node::{self, Node};
+use plimsoll_tests::vectors::{Row, directory, field, number, set};
+use serde_json::{Map, Value, json};
 
 /// Longest that one of the inputs may take on which the reference does not end.
 const SLOWEST: Duration = Duration::from_millis(10);
 
-/// The file of topologies by name, or why it cannot be read.
-static TOPOLOGIES: LazyLock<Result<HashMap<String, Topology>, String>> = LazyLock::new(|| {
-    let path = vectors::directory().0.join("topologies.jsonl");
-    let file = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let mut read = HashMap::new();
-    for line in file.lines().filter(|line| !line.trim().is_empty()) {
-        let row: Row = serde_json::from_str(line).map_err(|error| error.to_string())?;
-        read.insert(text(&row, "name")?.to_owned(), topology(&row)?);
-    }
-    Ok(read)
-});
+static TOPOLOGIES: LazyLock<Result<Topologies, String>> = LazyLock::new(|| cpu::topologies(&directory().0));
 
-fn topology(row: &Row) -> Result<Topology, String> {
-    let cpus: Vec<[u32; 5]> =
-        serde_json::from_value(field(row, "cpus")?.clone()).map_err(|error| error.to_string())?;
-    let records: Result<Vec<_>, _> = cpus
-        .into_iter()
-        .map(|[cpu, core, socket, numa, l3]| {
-            CpuId::try_from(cpu).map(|cpu| CpuRecord {
-                cpu,
-                core,
-                l3,
-                die: socket,
-                numa,
-                socket,
-            })
-        })
-        .collect();
-    let records = records.map_err(|error| error.to_string())?;
-    Topology::new(records, []).map_err(|error| error.to_string())
-}
-
-/// The topology that a row names.
-pub(crate) fn named(row: &Row) -> Result<&'static Topology, String> {
-    let name = text(row, "topology")?;
-    let all = TOPOLOGIES.as_ref().map_err(Clone::clone)?;
-    all.get(name)
-        .ok_or_else(|| format!("there is no topology {name:?}"))
+fn known() -> Result<&'static Topologies, String> {
+    TOPOLOGIES.as_ref().map_err(Clone::clone)
 }
 
 /// What our topology says of each CPU, by its groups.
 pub(crate) fn topologies(row: &Row) -> Result<Row, String> {
-    let topology = topology(row)?;
+    let topology = cpu::topology(row)?;
     let told: Option<Vec<_>> = topology
         .cpus()
         .iter()
@@ -75,47 +39,12 @@ pub(crate) fn topologies(row: &Row) -> Result<Row, String> {
     Ok(Row::from_iter([("cpus".to_owned(), told.into())]))
 }
 
-pub(crate) fn set(row: &Row, name: &str) -> Result<CpuSet, String> {
-    CpuSet::parse(text(row, name)?).map_err(|error| error.to_string())
-}
-
-pub(crate) fn number(row: &Row, name: &str) -> Result<usize, String> {
-    let number = field(row, name)?.as_u64().and_then(|n| usize::try_from(n).ok());
-    number.ok_or_else(|| format!("{name} is no count"))
-}
-
-fn strategy(row: &Row) -> Result<Strategy, String> {
-    match text(row, "strategy")? {
-        "packed" => Ok(Strategy::Packed),
-        "spread" => Ok(Strategy::Spread),
-        other => Err(format!("unknown strategy {other:?}")),
-    }
-}
-
 pub(crate) fn take_packed(row: &Row) -> Result<Row, String> {
-    let align = field(row, "prefer_align_by_l3")? == &Value::Bool(true);
-    let taken = packed(
-        named(row)?,
-        &set(row, "available")?,
-        number(row, "count")?,
-        strategy(row)?,
-        align,
-    );
-    let taken = taken.map_err(|error| error.to_string())?;
-    Ok(Row::from_iter([(
-        "take".to_owned(),
-        taken.cpus.to_string().into(),
-    )]))
-}
-
-fn our_distributed(row: &Row) -> Result<Result<Taken, NotEnough>, String> {
-    Ok(distributed(
-        named(row)?,
-        &set(row, "available")?,
-        number(row, "count")?,
-        number(row, "group_size")?,
-        strategy(row)?,
-    ))
+    let taken = Question::read(row, known()?)?
+        .ask()
+        .map_err(|error| error.to_string())?;
+    let taken = taken.cpus.to_string();
+    Ok(Row::from_iter([("take".to_owned(), taken.into())]))
 }
 
 /// NUMA nodes that a set touches, and the sum of squares of what it leaves free on each: with the same total, the
@@ -131,9 +60,9 @@ fn quality(topology: &Topology, available: &CpuSet, taken: &CpuSet) -> (usize, u
 }
 
 /// What no answer may break.
-fn check_valid(row: &Row, taken: &CpuSet) -> Result<(), String> {
-    let (count, available) = (number(row, "count")?, set(row, "available")?);
-    if taken.len() == count && taken.is_subset(&available) {
+fn check_valid(question: &Question<'_>, taken: &CpuSet) -> Result<(), String> {
+    let Question { available, count, .. } = question;
+    if taken.len() == *count && taken.is_subset(available) {
         Ok(())
     } else {
         Err(format!("{taken} is not {count} of {available}"))
@@ -146,19 +75,17 @@ pub(crate) fn take_distributed(row: &Row) -> Result<(), Vec<String>> {
 }
 
 fn judge_distributed(row: &Row) -> Result<(), String> {
-    let got = match (our_distributed(row)?, row.contains_key("error")) {
+    let question = Question::read(row, known()?)?;
+    let got = match (question.ask(), row.contains_key("error")) {
         (Err(_), true) => return Ok(()),
         (Ok(got), true) => return Err(format!("expected a refusal, got {}", got.cpus)),
         (Err(error), false) => return Err(format!("expected an answer, got the refusal {error}")),
         (Ok(got), false) => got.cpus,
     };
+    check_valid(&question, &got)?;
     let expected = set(row, "take")?;
-    check_valid(row, &got)?;
-    let (topology, available) = (named(row)?, set(row, "available")?);
-    let (ours, theirs) = (
-        quality(topology, &available, &got),
-        quality(topology, &available, &expected),
-    );
+    let quality = |taken| quality(question.topology, &question.available, taken);
+    let (ours, theirs) = (quality(&got), quality(&expected));
     if got == expected || (ours.0 <= theirs.0 && ours.1 <= theirs.1) {
         Ok(())
     } else {
@@ -174,26 +101,67 @@ pub(crate) fn take_distributed_hang(row: &Row) -> Result<(), Vec<String>> {
 }
 
 fn judge_hang(row: &Row) -> Result<(), String> {
+    let question = Question::read(row, known()?)?;
     let begun = Instant::now();
-    let got = our_distributed(row)?;
+    let got = question.ask();
     let took = begun.elapsed();
     if took > SLOWEST {
         return Err(format!("it took {took:?}"));
     }
     let got = got.map_err(|error| error.to_string())?.cpus;
-    check_valid(row, &got)?;
-    let (topology, available) = (named(row)?, set(row, "available")?);
-    let (count, group) = (number(row, "count")?, number(row, "group_size")?);
-    let mut groups: Vec<_> = topology
+    check_valid(&question, &got)?;
+    let group = number(row, "group_size")?;
+    let mut groups: Vec<_> = question
+        .topology
         .numa_nodes()
         .iter()
-        .map(|node| node.cpus.common(&available) / group)
+        .map(|node| node.cpus.common(&question.available) / group)
         .collect();
     groups.sort_unstable_by(|a, b| b.cmp(a));
-    let fewest = (1..=groups.len()).find(|k| groups[..*k].iter().sum::<usize>() * group >= count);
-    let (nodes, _) = quality(topology, &available, &got);
+    let fewest = (1..=groups.len()).find(|k| groups[..*k].iter().sum::<usize>() * group >= question.count);
+    let (nodes, _) = quality(question.topology, &question.available, &got);
     match fewest {
         Some(fewest) if nodes > fewest => Err(format!("{got} is on {nodes} nodes, {fewest} would do")),
         _ => Ok(()),
     }
+}
+
+/// The shared pool at the start, and each step with what we make of it.
+pub(crate) fn static_sequences(row: &Row) -> Result<Row, String> {
+    let mut node = Node::new(row, known()?)?;
+    let shared = node.assignments.shared().to_string();
+    let steps = field(row, "steps")?.as_array().ok_or("steps are no list")?;
+    let steps: Result<Vec<_>, _> = steps.iter().map(|step| answer(&mut node, step)).collect();
+    Ok(Row::from_iter([
+        ("shared_at_start".to_owned(), shared.into()),
+        ("steps".to_owned(), steps?.into()),
+    ]))
+}
+
+/// The step with our answer in place of the expected one.
+fn answer(node: &mut Node, step: &Value) -> Result<Value, String> {
+    let mut answer = step.as_object().ok_or("a step is no object")?.clone();
+    for expected in ["exclusive", "rejected", "shared"] {
+        answer.remove(expected);
+    }
+    if let Some(pod) = step.get("remove") {
+        node.assignments.release(&node::uid(pod)?);
+    } else {
+        match node.admit(&node::pod(&answer)?) {
+            Ok(admitted) => {
+                admitted.apply(&mut node.assignments);
+                let grants = admitted.grants.iter();
+                let exclusive: Map<_, _> = grants
+                    .map(|grant| (grant.container.to_string(), grant.cpus.to_string().into()))
+                    .collect();
+                answer.insert("exclusive".to_owned(), exclusive.into());
+            }
+            Err(refused) => {
+                answer.insert("rejected".to_owned(), reason(&refused).into());
+            }
+        }
+    }
+    let shared = node.assignments.shared().to_string();
+    answer.insert("shared".to_owned(), shared.into());
+    Ok(answer.into())
 }

@@ -12,7 +12,6 @@
 mod arguments;
 mod checks;
 mod cpu;
-mod cpu_sequences;
 mod vectors;
 
 use std::process::ExitCode;
@@ -20,6 +19,7 @@ use std::time::Instant;
 
 use arguments::Arguments;
 use checks::{Check, FILES};
+use plimsoll_tests::vectors::directory;
 use vectors::Outcome;
 
 /// Differences shown for one file.
@@ -32,7 +32,7 @@ fn main() -> ExitCode {
         chosen.iter().for_each(|(name, _)| println!("{name}: test"));
         return ExitCode::SUCCESS;
     }
-    let (directory, is_own) = vectors::directory();
+    let (directory, is_own) = directory();
     println!("\nrunning {} tests from {}", chosen.len(), directory.display());
     if !directory.is_dir() {
         println!("{} is no directory", directory.display());

@@ -2,25 +2,16 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use serde_json::{Map, Value};
-
-/// One line of a file.
-pub(crate) type Row = Map<String, Value>;
+use plimsoll_tests::vectors::Row;
+use serde_json::Value;
 
 /// From a row to the fields that we would put there; fields of the row that are not answered are input.
 pub(crate) type Answer = fn(&Row) -> Result<Row, String>;
 
 /// What is wrong with our answer to a row, where more than one is right.
 pub(crate) type Judge = fn(&Row) -> Result<(), Vec<String>>;
-
-const OWN_COPY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/vectors");
-
-/// Where the files are, and whether that is the project's own copy.
-pub(crate) fn directory() -> (PathBuf, bool) {
-    std::env::var_os("PLIMSOLL_VECTORS").map_or_else(|| (OWN_COPY.into(), true), |path| (path.into(), false))
-}
 
 /// How a file went.
 pub(crate) enum Outcome {
