@@ -1,7 +1,9 @@
 //! The machine's own description of itself: files of `/proc` and `/sys`, and what the agent costs.
 //!
-//! Everything is read below a root directory, `/` for the real machine, so that a captured tree can stand in.
+//! Everything is read below a root directory, `/` for the real machine, or out of files held in memory, so that a
+//! captured tree can stand in.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -25,7 +27,15 @@ pub struct FactError {
 /// The files of one machine.
 #[derive(Debug, Clone)]
 pub struct Machine {
-    root: PathBuf,
+    source: Source,
+}
+
+#[derive(Debug, Clone)]
+enum Source {
+    /// Below this directory.
+    Root(PathBuf),
+    /// Contents by absolute path.
+    Captured(BTreeMap<String, String>),
 }
 
 impl Default for Machine {
@@ -37,11 +47,17 @@ impl Default for Machine {
 impl Machine {
     /// A machine whose files are below `root`.
     pub fn at(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self {
+            source: Source::Root(root.into()),
+        }
     }
 
-    fn path(&self, path: &str) -> PathBuf {
-        self.root.join(path.trim_start_matches('/'))
+    /// A machine that has these files and no others: contents by absolute path.
+    #[must_use]
+    pub fn captured(files: BTreeMap<String, String>) -> Self {
+        Self {
+            source: Source::Captured(files),
+        }
     }
 
     /// The content of a text file; none when there is no such file.
@@ -49,7 +65,10 @@ impl Machine {
     /// # Errors
     /// The file is there and cannot be read.
     pub fn read(&self, path: &str) -> Result<Option<String>, FactError> {
-        let path = self.path(path);
+        let path = match &self.source {
+            Source::Root(root) => below(root, path),
+            Source::Captured(files) => return Ok(files.get(path).cloned()),
+        };
         let read = || -> io::Result<String> {
             let mut text = String::new();
             File::open(&path)?.take(LARGEST).read_to_string(&mut text)?;
@@ -63,7 +82,10 @@ impl Machine {
     /// # Errors
     /// The directory is there and cannot be read.
     pub fn names(&self, path: &str) -> Result<Option<Vec<String>>, FactError> {
-        let path = self.path(path);
+        let path = match &self.source {
+            Source::Root(root) => below(root, path),
+            Source::Captured(files) => return Ok(entries(files, path)),
+        };
         let list = || -> io::Result<Vec<String>> {
             let mut names = Vec::new();
             for entry in std::fs::read_dir(&path)? {
@@ -78,8 +100,24 @@ impl Machine {
     /// A file's size in bytes; none when there is no such file, or it cannot be seen.
     #[must_use]
     pub fn size(&self, path: &str) -> Option<u64> {
-        std::fs::metadata(self.path(path)).ok().map(|m| m.len())
+        match &self.source {
+            Source::Root(root) => std::fs::metadata(below(root, path)).ok().map(|m| m.len()),
+            Source::Captured(files) => u64::try_from(files.get(path)?.len()).ok(),
+        }
     }
+}
+
+fn below(root: &Path, path: &str) -> PathBuf {
+    root.join(path.trim_start_matches('/'))
+}
+
+/// Names of what lies directly in `directory`; none when nothing lies below it.
+fn entries(files: &BTreeMap<String, String>, directory: &str) -> Option<Vec<String>> {
+    let prefix = format!("{}/", directory.trim_end_matches('/'));
+    let inside = files.range(prefix.clone()..).map(|(path, _)| path);
+    let inside = inside.map_while(|path| path.strip_prefix(&prefix));
+    let names: BTreeSet<&str> = inside.filter_map(|rest| rest.split('/').next()).collect();
+    (!names.is_empty()).then(|| names.into_iter().map(str::to_owned).collect())
 }
 
 fn absent_is_none<T>(result: io::Result<T>, path: &Path) -> Result<Option<T>, FactError> {

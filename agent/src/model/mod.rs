@@ -13,6 +13,7 @@ mod ids;
 mod knob;
 mod launch;
 mod layout;
+mod machine_cpus;
 mod node;
 mod numa_mask;
 mod pod;
@@ -26,6 +27,9 @@ mod report;
 )]
 pub mod sample;
 mod shown;
+#[cfg(any(test, feature = "testutils"))]
+#[expect(clippy::unwrap_used, reason = "a shape that is too large is a defect of the test")]
+pub mod synthetic;
 mod time;
 mod tree;
 mod units;
@@ -42,6 +46,7 @@ pub use ids::{CgroupId, ContainerName, IdError, Namespace, PodName, PodUid, Proc
 pub use knob::KnobValue;
 pub use launch::{ExitStatus, LaunchSpec};
 pub use layout::{Layout, Place};
+pub use machine_cpus::{CpuKind, MachineCpus};
 pub use node::NodeCapacity;
 pub use numa_mask::{NumaMask, TopologyHint};
 pub use pod::{Container, ContainerKind, EnvVar, Pod, ResourceList, Resources, RestartPolicy};

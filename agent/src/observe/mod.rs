@@ -2,6 +2,7 @@
 
 pub mod cgroup_stats;
 pub mod cgroup_tree;
+pub mod cpu_topology;
 pub mod node;
 pub mod parse;
 pub mod pods;
