@@ -4,6 +4,7 @@
 //! the command line or the configuration is wrong, and nothing was started; 69 (`EX_UNAVAILABLE`) no agent answers.
 
 mod check;
+mod cpus;
 mod options;
 mod status;
 mod table;
@@ -23,7 +24,7 @@ use crate::kernel::net::{self, NetError};
 use crate::kernel::node_facts::{self, Machine};
 use crate::metrics::families;
 use crate::model::NodeReport;
-use crate::observe::node;
+use crate::observe::{cpu_topology, node};
 use crate::runtime;
 use options::{Command, ConfigAction, Options, Output};
 
@@ -110,6 +111,7 @@ fn execute(options: Options) -> Result<u8, Failure> {
             };
             status(&socket, output)
         }
+        Command::Cpus { topology, output } => cpus(topology.as_deref(), output),
         Command::Config(action) => configuration(&action),
         Command::Metrics => print(&families::markdown_table()),
         Command::Version => print(&format!("plimsoll {}\n", env!("CARGO_PKG_VERSION"))),
@@ -155,6 +157,25 @@ fn check(config: &Config, output: Output) -> Result<u8, Failure> {
     } else {
         DONE
     })
+}
+
+/// The map of this machine, or of one whose files were saved. No agent is asked, so that no CPU has an owner.
+fn cpus(topology: Option<&Path>, output: Output) -> Result<u8, Failure> {
+    let machine = match topology {
+        None => Machine::default(),
+        Some(path) => {
+            let text = node_facts::read_text(path).map_err(Failure::usage)?;
+            let at = |error| Failure::usage(format!("{}: {error}", path.display()));
+            cpu_topology::capture::machine(&text).map_err(at)?
+        }
+    };
+    let cpus = cpu_topology::read(&machine).map_err(Failure::failed)?;
+    let owners = cpus::Owners::new();
+    match output {
+        Output::Json => print(&to_json(&cpus::tree(&cpus, &owners))?),
+        Output::Table => print(&cpus::show(&cpus, &owners, false)),
+        Output::Wide => print(&cpus::show(&cpus, &owners, true)),
+    }
 }
 
 fn status(socket: &Path, output: Output) -> Result<u8, Failure> {

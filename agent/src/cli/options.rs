@@ -59,6 +59,14 @@ pub(super) enum Command {
         #[arg(long, short, value_enum, default_value_t)]
         output: Output,
     },
+    /// Show how the machine's CPUs lie: sockets, NUMA nodes, caches, cores and threads.
+    Cpus {
+        /// Show the machine whose files below /sys/devices/system a file holds, one `path: content` a line.
+        #[arg(long, value_name = "FILE")]
+        topology: Option<PathBuf>,
+        #[arg(long, short, value_enum, default_value_t)]
+        output: Output,
+    },
     /// Print the default configuration or its schema, or check a file.
     Config(ConfigAction),
     /// Print the table of metrics.
