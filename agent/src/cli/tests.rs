@@ -201,6 +201,20 @@ fn exit_status_tells_what_was_wrong() {
     assert_eq!(run(&["plimsoll", "version"]), DONE);
     assert_eq!(run(&["plimsoll", "--help"]), DONE);
     let dir = tempfile::tempdir().unwrap();
+    let capture = dir.path().join("machine");
+    for (text, status) in [
+        ("cpu/online: 0-3\n", DONE),
+        ("cpu/online 0-3\n", USAGE),
+        ("cpu/online: none\n", FAILED),
+    ] {
+        std::fs::write(&capture, text).unwrap();
+        let topology = capture.to_str().unwrap();
+        assert_eq!(
+            run(&["plimsoll", "cpus", "-o", "json", "--topology", topology]),
+            status,
+            "{text}"
+        );
+    }
     let file = dir.path().join("plimsoll.yaml");
     for (text, status) in [("maxPods: 0\n", USAGE), ("maxPods: 7\n", DONE)] {
         std::fs::write(&file, text).unwrap();

@@ -1,5 +1,7 @@
 //! A machine's CPUs: how they lie, and which of them are apart.
 
+use serde::{Deserialize, Serialize};
+
 use super::cpu_set::CpuSet;
 use super::cpu_topology::Topology;
 
@@ -10,6 +12,20 @@ pub struct CpuKind {
     pub name: String,
     /// Its CPUs.
     pub cpus: CpuSet,
+}
+
+/// Who may run on a CPU.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum CpuOwner {
+    /// Nobody was asked who knows.
+    Unknown,
+    /// Everybody who has no CPUs of their own.
+    Shared,
+    /// The system: withheld from exclusive assignment.
+    Reserved,
+    /// This container alone, as `namespace/pod/container`.
+    Exclusive(String),
 }
 
 /// The CPUs that are online and what is known of them. All sets but `offline` are of online CPUs.

@@ -46,8 +46,8 @@ pub use ids::{CgroupId, ContainerName, IdError, Namespace, PodName, PodUid, Proc
 pub use knob::KnobValue;
 pub use launch::{ExitStatus, LaunchSpec};
 pub use layout::{Layout, Place};
-pub use machine_cpus::{CpuKind, MachineCpus};
-pub use node::NodeCapacity;
+pub use machine_cpus::{CpuKind, CpuOwner, MachineCpus};
+pub use node::{NodeCapacity, NumaMemory};
 pub use numa_mask::{NumaMask, TopologyHint};
 pub use pod::{Container, ContainerKind, EnvVar, Pod, ResourceList, Resources, RestartPolicy};
 pub use qos::QosClass;

@@ -7,6 +7,16 @@ use serde::{Deserialize, Serialize};
 use super::control_file::HugePageSize;
 use super::units::{Bytes, MilliCpu};
 
+/// The memory of one NUMA node.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NumaMemory {
+    /// All of it.
+    pub total: Bytes,
+    /// What of it is set up as huge pages, by their size.
+    pub huge_pages: BTreeMap<HugePageSize, Bytes>,
+}
+
 /// The machine's resources, before anything is reserved.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -4,6 +4,7 @@ pub mod cgroup_stats;
 pub mod cgroup_tree;
 pub mod cpu_topology;
 pub mod node;
+pub mod numa_memory;
 pub mod parse;
 pub mod pods;
 pub mod probes;

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::{Owner, Owners, Section, owner, sections};
-use crate::model::{CpuId, CpuSet, MachineCpus};
+use super::{Owners, Section, owner, sections};
+use crate::model::{CpuId, CpuOwner, CpuSet, MachineCpus};
 
 /// The machine.
 #[derive(Debug, Serialize)]
@@ -126,9 +126,10 @@ fn part<T>(parts: &mut Vec<T>, wanted: impl Fn(&T) -> bool, new: impl FnOnce() -
 fn cache(section: &Section<'_>, owners: &Owners) -> Cache {
     let thread = |cpu| {
         let (owner, container) = match owner(owners, cpu) {
-            Owner::Shared => ("shared", None),
-            Owner::Reserved => ("reserved", None),
-            Owner::Exclusive(name) => ("exclusive", Some(name.clone())),
+            CpuOwner::Unknown => ("unknown", None),
+            CpuOwner::Shared => ("shared", None),
+            CpuOwner::Reserved => ("reserved", None),
+            CpuOwner::Exclusive(name) => ("exclusive", Some(name.clone())),
         };
         Thread {
             cpu,

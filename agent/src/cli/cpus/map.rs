@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Owner, Owners, by_owner, owner, sections};
+use super::{Owners, by_owner, owner, sections};
 use crate::cli::table::lay_out;
-use crate::model::{CpuGroup, CpuSet, MachineCpus, Topology};
+use crate::model::{CpuGroup, CpuOwner, CpuSet, MachineCpus, Topology};
 
 /// Letters of containers. Without `r`, which is reserved.
 const LETTERS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqstuvwxyz";
@@ -40,15 +40,16 @@ fn summary(topology: &Topology) -> String {
 }
 
 /// A letter for each owner.
-fn letters<'o>(cpus: &MachineCpus, owners: &'o Owners) -> BTreeMap<&'o Owner, char> {
+fn letters<'o>(cpus: &MachineCpus, owners: &'o Owners) -> BTreeMap<&'o CpuOwner, char> {
     let mut letters = LETTERS.chars();
     by_owner(cpus, owners)
         .into_keys()
         .map(|owner| {
             let letter = match owner {
-                Owner::Shared => '.',
-                Owner::Reserved => 'r',
-                Owner::Exclusive(_) => letters.next().unwrap_or(MORE),
+                CpuOwner::Unknown => '-',
+                CpuOwner::Shared => '.',
+                CpuOwner::Reserved => 'r',
+                CpuOwner::Exclusive(_) => letters.next().unwrap_or(MORE),
             };
             (owner, letter)
         })
@@ -56,7 +57,7 @@ fn letters<'o>(cpus: &MachineCpus, owners: &'o Owners) -> BTreeMap<&'o Owner, ch
 }
 
 /// A row for each section, more if it has many cores. What is as in the row above is left out.
-fn rows(topology: &Topology, owners: &Owners, letters: &BTreeMap<&Owner, char>) -> Vec<Vec<String>> {
+fn rows(topology: &Topology, owners: &Owners, letters: &BTreeMap<&CpuOwner, char>) -> Vec<Vec<String>> {
     let heading = ["SOCKET", "NUMA", "L3", "CPUS", "CORES"];
     let mut rows = vec![heading.map(str::to_owned).to_vec()];
     let mut above: [Option<u32>; 2] = [None; 2];
@@ -83,19 +84,20 @@ fn rows(topology: &Topology, owners: &Owners, letters: &BTreeMap<&Owner, char>) 
 }
 
 /// A core: the letter of each of its threads.
-fn word(core: &CpuGroup, owners: &Owners, letters: &BTreeMap<&Owner, char>) -> String {
+fn word(core: &CpuGroup, owners: &Owners, letters: &BTreeMap<&CpuOwner, char>) -> String {
     let letter = |cpu| letters.get(owner(owners, cpu)).copied().unwrap_or(MORE);
     core.cpus.iter().map(letter).collect()
 }
 
-fn legend(cpus: &MachineCpus, owners: &Owners, letters: &BTreeMap<&Owner, char>) -> String {
+fn legend(cpus: &MachineCpus, owners: &Owners, letters: &BTreeMap<&CpuOwner, char>) -> String {
     let heading = ["MARK", "OWNER", "COUNT", "CPUS"];
     let mut rows = vec![heading.map(str::to_owned).to_vec()];
     for (owner, set) in by_owner(cpus, owners) {
         let name = match owner {
-            Owner::Shared => "shared",
-            Owner::Reserved => "reserved",
-            Owner::Exclusive(name) => name,
+            CpuOwner::Unknown => "not known: no agent was asked",
+            CpuOwner::Shared => "shared",
+            CpuOwner::Reserved => "reserved",
+            CpuOwner::Exclusive(name) => name,
         };
         let letter = letters.get(owner).copied().unwrap_or(MORE);
         rows.push(vec![

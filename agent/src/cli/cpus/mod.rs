@@ -2,7 +2,8 @@
 //!
 //! **Problem.** At 2 CPUs as at 256 one look should tell what is shared, reserved and exclusive, and whether it lies in one
 //! cache, node and socket. **How.** A line for each last-level cache of each NUMA node, a word for each core, in it one
-//! letter for each thread: `.` is shared, `r` reserved, other letters stand for the containers in the legend below.
+//! letter for each thread: `.` is shared, `r` reserved, `-` not known, other letters stand for the containers in the legend
+//! below.
 //! `-o json` has the same as a tree. Both are made of values only; what is read, and from where, is the caller's.
 //!
 //! # Properties
@@ -17,27 +18,16 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use crate::model::{CpuGroup, CpuId, CpuSet, MachineCpus, Topology};
+use crate::model::{CpuGroup, CpuId, CpuOwner, CpuSet, MachineCpus, Topology};
 
 pub(super) use json::tree;
 pub(super) use map::show;
 
-/// Who may run on a CPU.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Owner {
-    /// Everybody who has no CPUs of their own.
-    Shared,
-    /// The system: withheld from exclusive assignment.
-    Reserved,
-    /// This container alone, as `namespace/pod/container`.
-    Exclusive(String),
-}
+/// Owners by CPU; those of CPUs that are not named are not known.
+pub(super) type Owners = BTreeMap<CpuId, CpuOwner>;
 
-/// Owners by CPU; those of CPUs that are not named are shared.
-pub(super) type Owners = BTreeMap<CpuId, Owner>;
-
-fn owner(owners: &Owners, cpu: CpuId) -> &Owner {
-    owners.get(&cpu).unwrap_or(&Owner::Shared)
+fn owner(owners: &Owners, cpu: CpuId) -> &CpuOwner {
+    owners.get(&cpu).unwrap_or(&CpuOwner::Unknown)
 }
 
 /// The cores that lie in one socket, NUMA node and last-level cache.
@@ -77,8 +67,8 @@ fn sections(topology: &Topology) -> Vec<Section<'_>> {
 }
 
 /// The CPUs of each owner.
-fn by_owner<'o>(cpus: &MachineCpus, owners: &'o Owners) -> BTreeMap<&'o Owner, CpuSet> {
-    let mut sets: BTreeMap<&Owner, CpuSet> = BTreeMap::new();
+fn by_owner<'o>(cpus: &MachineCpus, owners: &'o Owners) -> BTreeMap<&'o CpuOwner, CpuSet> {
+    let mut sets: BTreeMap<&CpuOwner, CpuSet> = BTreeMap::new();
     for cpu in cpus.topology.cpus().iter() {
         sets.entry(owner(owners, cpu)).or_default().insert(cpu);
     }

@@ -23,22 +23,29 @@ fn machine(sockets: u32, nodes: u32, caches: u32, cores: u32, threads: u32) -> M
     }
 }
 
-fn owners(list: &[(&str, Owner)]) -> Owners {
-    let each = |(cpus, owner): &(&str, Owner)| {
+fn owners(list: &[(&str, CpuOwner)]) -> Owners {
+    let each = |(cpus, owner): &(&str, CpuOwner)| {
         let cpus = CpuSet::parse(cpus).unwrap();
         let owners: Vec<_> = cpus.iter().map(|cpu| (cpu, owner.clone())).collect();
         owners
     };
-    list.iter().flat_map(each).collect()
+    let all = CpuSet::parse("0-511").unwrap();
+    let mut owners: Owners = all.iter().map(|cpu| (cpu, CpuOwner::Shared)).collect();
+    owners.extend(list.iter().flat_map(each));
+    owners
 }
 
-fn exclusive(name: &str) -> Owner {
-    Owner::Exclusive(name.to_owned())
+fn exclusive(name: &str) -> CpuOwner {
+    CpuOwner::Exclusive(name.to_owned())
 }
 
 #[test]
 fn two_cpus_are_a_few_lines() {
-    let map = show(&machine(1, 1, 1, 2, 1), &owners(&[("0", Owner::Reserved)]), false);
+    let map = show(
+        &machine(1, 1, 1, 2, 1),
+        &owners(&[("0", CpuOwner::Reserved)]),
+        false,
+    );
     assert_eq!(
         map,
         "1 socket, 1 NUMA node, 1 last-level cache, 2 cores, 2 CPUs\n\n\
@@ -53,7 +60,7 @@ fn two_cpus_are_a_few_lines() {
 #[test]
 fn at_256_cpus_a_cache_is_a_line() {
     let owners = owners(&[
-        ("0,128", Owner::Reserved),
+        ("0,128", CpuOwner::Reserved),
         ("1-3,129-131", exclusive("shop/db/postgres")),
         ("16-23,144-151", exclusive("shop/cache/redis")),
     ]);
@@ -107,7 +114,7 @@ fn what_is_apart_is_told() {
 
 #[test]
 fn the_tree_has_every_thread_with_its_owner() {
-    let owners = owners(&[("1,3", exclusive("a/b/c")), ("0", Owner::Reserved)]);
+    let owners = owners(&[("1,3", exclusive("a/b/c")), ("0", CpuOwner::Reserved)]);
     let json = serde_json::to_value(tree(&machine(1, 2, 1, 1, 2), &owners)).unwrap();
     assert_eq!(json["online"], "0-3");
     assert_eq!(json["numaNodes"][1]["distances"], serde_json::json!([12, 10]));

@@ -27,7 +27,11 @@ pub(super) fn read(files: &Files<'_>, online: &CpuSet) -> Result<Caches, CpuTopo
             continue;
         };
         if !shared.contains(cpu) {
-            return Err(contradiction(&path, &shared, format!("it is a cache of CPU {cpu}")));
+            return Err(contradiction(
+                &path,
+                &shared,
+                format!("it is a cache of CPU {cpu}"),
+            ));
         }
         // Unlike the siblings' lists, these may keep CPUs that went offline (seen on 6.12).
         let shared = &shared & online;

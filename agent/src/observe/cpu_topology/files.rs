@@ -85,7 +85,7 @@ pub(super) fn strange(path: &str, value: &str, expected: &'static str) -> CpuTop
     }
 }
 
-pub(super) fn contradiction(path: &str, value: impl ToString, but: String) -> CpuTopologyError {
+pub(super) fn contradiction(path: &str, value: &impl ToString, but: String) -> CpuTopologyError {
     CpuTopologyError::Contradiction {
         path: path.to_owned(),
         value: cut(&value.to_string()),

@@ -50,7 +50,7 @@ pub(super) fn read(files: &Files<'_>, online: &CpuSet) -> Result<Nodes, CpuTopol
         if !distances.is_empty() && distances.len() != numbers.len() {
             let but = format!("there are {} NUMA nodes", numbers.len());
             let told: Vec<String> = distances.iter().map(ToString::to_string).collect();
-            return Err(contradiction(&path, told.join(" "), but));
+            return Err(contradiction(&path, &told.join(" "), but));
         }
         records.push(NumaRecord { id, distances });
     }

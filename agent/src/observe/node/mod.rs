@@ -67,7 +67,7 @@ pub fn capacity(machine: &Machine) -> Result<NodeCapacity, CapacityError> {
         swap: swap_is_accounted(machine)?.then_some(Bytes(meminfo.swap_total)),
         pids: number(machine, "/proc/sys/kernel/pid_max")?
             .min(number(machine, "/proc/sys/kernel/threads-max")?),
-        huge_pages: huge_pages(machine)?,
+        huge_pages: huge_pages(machine, "/sys/kernel/mm/hugepages")?,
     })
 }
 
@@ -113,10 +113,13 @@ fn swap_is_accounted(machine: &Machine) -> Result<bool, CapacityError> {
         .any(|option| option == "swapaccount=0"))
 }
 
-fn huge_pages(machine: &Machine) -> Result<BTreeMap<HugePageSize, Bytes>, CapacityError> {
-    const DIRECTORY: &str = "/sys/kernel/mm/hugepages";
+/// Huge pages set up, by size, from the directory of the machine or of a NUMA node.
+pub(super) fn huge_pages(
+    machine: &Machine,
+    directory: &str,
+) -> Result<BTreeMap<HugePageSize, Bytes>, CapacityError> {
     let mut pages = BTreeMap::new();
-    for name in machine.names(DIRECTORY)?.unwrap_or_default() {
+    for name in machine.names(directory)?.unwrap_or_default() {
         let kib = name
             .strip_prefix("hugepages-")
             .and_then(|rest| rest.strip_suffix("kB"))
@@ -124,7 +127,7 @@ fn huge_pages(machine: &Machine) -> Result<BTreeMap<HugePageSize, Bytes>, Capaci
         let Some(size) = kib.and_then(|kib| kib.checked_mul(1024)) else {
             continue;
         };
-        let path = format!("{DIRECTORY}/{name}/nr_hugepages");
+        let path = format!("{directory}/{name}/nr_hugepages");
         let text = machine.read(&path)?.unwrap_or_default();
         let count: u64 = text.trim().parse().map_err(|_| CapacityError::Strange {
             path,

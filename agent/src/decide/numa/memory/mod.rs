@@ -34,19 +34,17 @@ mod tests;
 use std::collections::BTreeMap;
 
 use super::{NumaNodes, Resource};
-use crate::model::{Bytes, ContainerKind, ContainerName, HugePageSize, NumaMask, PodUid};
+use crate::model::{Bytes, ContainerKind, ContainerName, NumaMask, NumaMemory, PodUid};
 
 pub use choose::MemoryRefusal;
 pub use request::{Request, of_container, of_pod};
 use table::Table;
 
-/// The memory of one NUMA node.
+/// One NUMA node's memory and what is kept of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NodeMemory {
-    /// All of it (`MemTotal` of the node's `meminfo`).
-    pub total: Bytes,
-    /// What of it is set up as huge pages, by their size.
-    pub huge_pages: BTreeMap<HugePageSize, Bytes>,
+    /// What it has.
+    pub has: NumaMemory,
     /// What is kept for the system.
     pub reserved: BTreeMap<Resource, Bytes>,
 }

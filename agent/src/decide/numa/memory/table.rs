@@ -29,14 +29,15 @@ pub(super) struct Table {
 impl Table {
     pub(super) fn new(nodes: &[NodeMemory]) -> Result<Self, MemoryError> {
         let node = |(index, memory): (usize, &NodeMemory)| {
-            let huge = memory.huge_pages.values().copied();
+            let has = &memory.has;
+            let huge = has.huge_pages.values().copied();
             let huge = huge.fold(Bytes(0), Bytes::saturating_add);
-            let mut all: BTreeMap<Resource, Bytes> = memory
+            let mut all: BTreeMap<Resource, Bytes> = has
                 .huge_pages
                 .iter()
                 .map(|(&size, &amount)| (Resource::HugePages(size), amount))
                 .collect();
-            all.insert(Resource::Memory, memory.total.saturating_sub(huge));
+            all.insert(Resource::Memory, has.total.saturating_sub(huge));
             for (&resource, &reserved) in &memory.reserved {
                 let available = all.entry(resource).or_default();
                 if reserved > *available {

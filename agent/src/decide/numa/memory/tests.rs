@@ -4,7 +4,7 @@ use super::*;
 use crate::decide::fixtures;
 use crate::decide::numa::tests::machine;
 use crate::decide::numa::{Candidates, Hints};
-use crate::model::TopologyHint;
+use crate::model::{HugePageSize, TopologyHint};
 
 const GIB: u64 = 1 << 30;
 
@@ -21,8 +21,10 @@ pub(super) fn manager(gib: &[u64]) -> MemoryManager {
     let nodes: Vec<NodeMemory> = gib
         .iter()
         .map(|gib| NodeMemory {
-            total: Bytes((gib + 1) * GIB),
-            huge_pages: BTreeMap::new(),
+            has: NumaMemory {
+                total: Bytes((gib + 1) * GIB),
+                huge_pages: BTreeMap::new(),
+            },
             reserved: [(Resource::Memory, Bytes(GIB))].into(),
         })
         .collect();
@@ -168,8 +170,10 @@ fn only_guaranteed_pods_with_resources_by_container_take_part() {
 fn huge_pages_are_their_own_resource_and_reservations_are_checked() {
     let huge = HugePageSize(2 << 20);
     let node = |reserved: u64| NodeMemory {
-        total: Bytes(8 * GIB),
-        huge_pages: [(huge, Bytes(4 * GIB))].into(),
+        has: NumaMemory {
+            total: Bytes(8 * GIB),
+            huge_pages: [(huge, Bytes(4 * GIB))].into(),
+        },
         reserved: [(Resource::Memory, Bytes(reserved * GIB))].into(),
     };
     let made = |by_node: &[u64], machine_gib: u64| {
