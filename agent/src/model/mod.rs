@@ -27,9 +27,6 @@ mod report;
 )]
 pub mod sample;
 mod shown;
-#[cfg(any(test, feature = "testutils"))]
-#[expect(clippy::unwrap_used, reason = "a shape that is too large is a defect of the test")]
-pub mod synthetic;
 mod time;
 mod tree;
 mod units;
@@ -39,9 +36,9 @@ pub use cgroup_name::{CgroupDriver, CgroupName, CgroupNameError};
 pub use cgroup_path::{CgroupPath, CgroupPathError};
 pub use control_file::{ControlFile, Controller, HugePageSize};
 pub use cpu_set::{CpuId, CpuListError, CpuSet};
-pub use cpu_topology::{CpuGroup, CpuPlace, CpuRecord, NumaRecord, Topology, TopologyError};
 #[cfg(any(test, feature = "testutils"))]
 pub use cpu_topology::Shape;
+pub use cpu_topology::{CpuGroup, CpuPlace, CpuRecord, NumaRecord, Topology, TopologyError};
 pub use ids::{CgroupId, ContainerName, IdError, Namespace, PodName, PodUid, ProcessIdentity};
 pub use knob::KnobValue;
 pub use launch::{ExitStatus, LaunchSpec};

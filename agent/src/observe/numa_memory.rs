@@ -50,17 +50,17 @@ mod tests {
 
     use super::*;
     use crate::model::HugePageSize;
-    use crate::model::synthetic::Synthetic;
+    use crate::model::Shape;
 
     fn two_nodes() -> Topology {
-        let shape = Synthetic {
+        let shape = Shape {
             sockets: 2,
             nodes: 1,
-            caches: 1,
+            l3s: 1,
             cores: 1,
             threads: 1,
         };
-        shape.topology()
+        shape.build()
     }
 
     fn machine(files: &[(&str, &str)]) -> Machine {

@@ -4,18 +4,18 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::CpuKind;
-use crate::model::synthetic::Synthetic;
+use crate::model::Shape;
 
 fn machine(sockets: u32, nodes: u32, caches: u32, cores: u32, threads: u32) -> MachineCpus {
-    let shape = Synthetic {
+    let shape = Shape {
         sockets,
         nodes,
-        caches,
+        l3s: caches,
         cores,
         threads,
     };
     MachineCpus {
-        topology: shape.topology(),
+        topology: shape.build(),
         offline: CpuSet::EMPTY,
         isolated: CpuSet::EMPTY,
         nohz_full: CpuSet::EMPTY,

@@ -1,6 +1,6 @@
 //! Made-up machines for tests and benchmarks: every part has as many of the next smaller as every other.
 
-use super::{CpuRecord, Topology};
+use super::{CpuRecord, NumaRecord, Topology};
 use crate::model::cpu_set::CpuId;
 
 /// A regular machine.
@@ -19,7 +19,8 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// The machine. Cores, caches, nodes and sockets are numbered through.
+    /// The machine. Cores, caches, nodes and sockets are numbered through; a node is at distance 10 to itself, 12 to those of
+    /// its socket, 32 to others.
     #[must_use]
     pub fn build(self) -> Topology {
         let cores = self.sockets * self.nodes * self.l3s * self.cores;
@@ -37,6 +38,18 @@ impl Shape {
                 socket,
             }
         });
-        Topology::new(records, []).unwrap()
+        let nodes = self.sockets * self.nodes;
+        let nodes = (0..nodes).map(|from| NumaRecord {
+            id: from,
+            distances: (0..nodes).map(|to| self.distance(from, to)).collect(),
+        });
+        Topology::new(records, nodes).unwrap()
+    }
+    fn distance(self, from: u32, to: u32) -> u32 {
+        match (from == to, from / self.nodes == to / self.nodes) {
+            (true, _) => 10,
+            (false, true) => 12,
+            (false, false) => 32,
+        }
     }
 }

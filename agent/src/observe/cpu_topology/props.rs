@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::synthetic::Synthetic;
+use crate::model::Shape;
 
 /// The files of a machine as the kernel would write them.
 fn written(topology: &Topology) -> BTreeMap<String, String> {
@@ -39,12 +39,12 @@ fn written(topology: &Topology) -> BTreeMap<String, String> {
     files
 }
 
-fn any_shape() -> impl Strategy<Value = Synthetic> {
+fn any_shape() -> impl Strategy<Value = Shape> {
     (1_u32..3, 1_u32..4, 1_u32..3, 1_u32..5, 1_u32..3).prop_map(|(sockets, nodes, caches, cores, threads)| {
-        Synthetic {
+        Shape {
             sockets,
             nodes,
-            caches,
+            l3s: caches,
             cores,
             threads,
         }
@@ -56,7 +56,7 @@ proptest! {
 
     #[test]
     fn a_machine_written_out_reads_back(shape in any_shape()) {
-        let topology = shape.topology();
+        let topology = shape.build();
         let cpus = read(&Machine::captured(written(&topology))).unwrap();
         prop_assert_eq!(cpus.topology, topology);
     }
@@ -67,7 +67,7 @@ proptest! {
         which: prop::sample::Index,
         content in prop::option::of(prop_oneof!["[-0-9, ]{0,12}", "\\PC{0,20}"]),
     ) {
-        let topology = shape.topology();
+        let topology = shape.build();
         let mut files = written(&topology);
         let path = which.get(&files.keys().cloned().collect::<Vec<_>>()).clone();
         match content {
