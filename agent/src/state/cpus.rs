@@ -6,7 +6,11 @@
 //! # Properties
 //! - No CPU is in the shared pool and held; only containers of one pod may hold the same CPU (what an init container
 //!   held is used again by later ones).
-//! - Releasing a pod gives the pool all that granting took from it.
+//! - Pool and holders together always have the same CPUs; with all pods released, the pool has them all.
+//! - A grant that is refused changes nothing.
+
+#[cfg(test)]
+mod props;
 
 use std::collections::BTreeMap;
 
@@ -19,6 +23,16 @@ use crate::model::{ContainerName, CpuSet, PodUid};
 pub struct CpuAssignments {
     shared: CpuSet,
     pods: BTreeMap<PodUid, BTreeMap<ContainerName, CpuSet>>,
+}
+
+/// CPUs that cannot be granted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("CPUs {cpus} are not free; the shared pool is {shared}")]
+pub struct NotFree {
+    /// Those that are not free.
+    pub cpus: CpuSet,
+    /// The shared pool.
+    pub shared: CpuSet,
 }
 
 impl CpuAssignments {
@@ -49,31 +63,43 @@ impl CpuAssignments {
         &self.pods
     }
 
-    /// Whether `container` of `pod` could hold `cpus`: nobody outside the pod holds any of them.
-    #[must_use]
-    pub fn may_hold(&self, pod: &PodUid, cpus: &CpuSet) -> bool {
-        let others = self.pods.iter().filter(|(uid, _)| *uid != pod);
-        others
-            .flat_map(|(_, containers)| containers.values())
-            .all(|held| held.is_disjoint(cpus))
-    }
-
-    /// Gives `container` of `pod` the CPUs it holds from now on, and takes them out of the pool.
-    pub fn grant(&mut self, pod: &PodUid, container: &ContainerName, cpus: CpuSet) {
+    /// Gives `container` of `pod` the CPUs it holds from now on, instead of those it held. They come from the pool and
+    /// from what the pod holds; what nobody holds any more goes back to the pool.
+    ///
+    /// # Errors
+    /// Some are in neither: another pod has them, they are reserved, or they do not exist. Nothing is changed then.
+    pub fn grant(&mut self, pod: &PodUid, container: &ContainerName, cpus: CpuSet) -> Result<(), NotFree> {
+        let before = self.held_by_pod(pod);
+        let not_free = &(&cpus - &self.shared) - &before;
+        if !not_free.is_empty() {
+            return Err(NotFree {
+                cpus: not_free,
+                shared: self.shared.clone(),
+            });
+        }
         self.shared -= &cpus;
         self.pods
             .entry(pod.clone())
             .or_default()
             .insert(container.clone(), cpus);
+        self.shared |= &(&before - &self.held_by_pod(pod));
+        Ok(())
+    }
+
+    /// All that the containers of `pod` hold.
+    #[must_use]
+    pub fn held_by_pod(&self, pod: &PodUid) -> CpuSet {
+        let mut held = CpuSet::EMPTY;
+        for cpus in self.pods.get(pod).into_iter().flat_map(BTreeMap::values) {
+            held |= cpus;
+        }
+        held
     }
 
     /// Takes from `pod` all it holds and puts it back into the pool; gives what that was.
     pub fn release(&mut self, pod: &PodUid) -> CpuSet {
-        let held = self.pods.remove(pod).unwrap_or_default();
-        let mut released = CpuSet::EMPTY;
-        for cpus in held.values() {
-            released |= cpus;
-        }
+        let released = self.held_by_pod(pod);
+        self.pods.remove(pod);
         self.shared |= &released;
         released
     }
@@ -89,14 +115,31 @@ mod tests {
         let pod = PodUid::parse("p").unwrap();
         let [init, app] = ["init", "app"].map(|name| ContainerName::parse(name).unwrap());
         let mut assignments = CpuAssignments::new(cpus("0-7"));
-        assignments.grant(&pod, &init, cpus("2-4"));
-        assignments.grant(&pod, &app, cpus("3-5"));
+        assignments.grant(&pod, &init, cpus("2-4")).unwrap();
+        assignments.grant(&pod, &app, cpus("3-5")).unwrap();
         assert_eq!(assignments.shared().to_string(), "0-1,6-7");
         assert_eq!(assignments.held(&pod, &app), Some(&cpus("3-5")));
-        let other = PodUid::parse("q").unwrap();
-        assert!(assignments.may_hold(&pod, &cpus("2-7")) && !assignments.may_hold(&other, &cpus("5-6")));
-        assert_eq!(assignments.release(&pod), cpus("2-5"));
+        // Fewer than before, and others: what neither container holds any more is shared again.
+        assignments.grant(&pod, &app, cpus("2,6")).unwrap();
+        assert_eq!(assignments.shared().to_string(), "0-1,5,7");
+        assert_eq!(assignments.release(&pod), cpus("2-4,6"));
         assert_eq!(assignments, CpuAssignments::new(cpus("0-7")));
         assert!(assignments.release(&pod).is_empty());
+    }
+
+    #[test]
+    fn what_is_not_free_is_refused_with_its_numbers() {
+        let cpus = |list: &str| CpuSet::parse(list).unwrap();
+        let [pod, other] = ["p", "q"].map(|uid| PodUid::parse(uid).unwrap());
+        let name = ContainerName::parse("main").unwrap();
+        let mut assignments = CpuAssignments::new(cpus("0-7"));
+        assignments.grant(&pod, &name, cpus("2-4")).unwrap();
+        let before = assignments.clone();
+        let refused = assignments.grant(&other, &name, cpus("1-2,4-5,9")).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "CPUs 2,4,9 are not free; the shared pool is 0-1,5-7"
+        );
+        assert_eq!(assignments, before);
     }
 }

@@ -122,7 +122,7 @@ impl Machine {
         let in_use = &(self.topology.cpus() - &self.free) - self.policy.reserved();
         let other = pod("other", in_use.len())?;
         let container = &other.containers.first().ok_or("a pod without containers")?.name;
-        assignments.grant(&other.uid, container, in_use);
+        assignments.grant(&other.uid, container, in_use)?;
         let pod = pod("pod", cpus)?;
         let admit = || self.policy.admit(&self.manager, &assignments, &pod);
         admit().map_err(|refused| refused.to_string())?;
@@ -253,7 +253,7 @@ fn worst_of_vectors() -> Figures {
             let pod = node::pod(step)?;
             worst_admission = worst_admission.max(best(|| drop(black_box(node.admit(&pod)))));
             if let Ok(admitted) = node.admit(&pod) {
-                admitted.apply(&mut node.assignments);
+                node.assignments = admitted.applied(&node.assignments)?;
             }
         }
     }

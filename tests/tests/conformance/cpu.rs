@@ -149,7 +149,9 @@ fn answer(node: &mut Node, step: &Value) -> Result<Value, String> {
     } else {
         match node.admit(&node::pod(&answer)?) {
             Ok(admitted) => {
-                admitted.apply(&mut node.assignments);
+                node.assignments = admitted
+                    .applied(&node.assignments)
+                    .map_err(|error| error.to_string())?;
                 let grants = admitted.grants.iter();
                 let exclusive: Map<_, _> = grants
                     .map(|grant| (grant.container.to_string(), grant.cpus.to_string().into()))

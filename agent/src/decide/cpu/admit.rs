@@ -9,7 +9,7 @@ use super::wish::{Wish, Wishes};
 use crate::decide::numa::admit::{self, Admission, Refused, Unit};
 use crate::decide::numa::{Candidates, Hints, Merged, Resource, Room, TopologyManager};
 use crate::model::{Container, ContainerKind, CpuSet, NumaMask, Pod, PodUid, TopologyHint};
-use crate::state::cpus::CpuAssignments;
+use crate::state::cpus::{CpuAssignments, NotFree};
 
 /// A pod that may have its CPUs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,11 +25,16 @@ pub struct Admitted {
 }
 
 impl Admitted {
-    /// Gives the containers their CPUs.
-    pub fn apply(&self, assignments: &mut CpuAssignments) {
+    /// The assignments with what the containers get.
+    ///
+    /// # Errors
+    /// They are not those it was decided on, and something is not free any more.
+    pub fn applied(&self, assignments: &CpuAssignments) -> Result<CpuAssignments, NotFree> {
+        let mut applied = assignments.clone();
         for grant in &self.grants {
-            assignments.grant(&self.pod, &grant.container, grant.cpus.clone());
+            applied.grant(&self.pod, &grant.container, grant.cpus.clone())?;
         }
+        Ok(applied)
     }
 }
 

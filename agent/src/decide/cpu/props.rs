@@ -145,7 +145,7 @@ proptest! {
                         prop_assert_eq!(policy.whole_cores(&grant.cpus), grant.cpus.clone());
                     }
                 }
-                admitted.apply(&mut assignments);
+                assignments = admitted.applied(&assignments).unwrap();
                 prop_assert_eq!(assignments.shared(), &admitted.shared);
                 there.push(pod.uid.clone());
             }

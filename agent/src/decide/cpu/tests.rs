@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{CpuRefusal, Explanation, Grant, Reservation, StaticOptions, StaticPolicy, reason};
+use super::{Admitted, CpuRefusal, Explanation, Grant, Reservation, StaticOptions, StaticPolicy, reason};
 use crate::decide::fixtures::{container, init, pod, simple};
 use crate::decide::numa::admit::Refused;
 use crate::decide::numa::{NumaNodes, TopologyManager, TopologyPolicy, TopologyScope};
-use crate::model::{ContainerKind, CpuId, CpuRecord, CpuSet, MilliCpu, Pod, Shape, Topology};
+use crate::model::{ContainerKind, CpuId, CpuRecord, CpuSet, MilliCpu, Pod, PodUid, Shape, Topology};
 
 /// Two sockets of two nodes of four cores: 32 CPUs, siblings 16 apart.
 const SHAPE: Shape = Shape {
@@ -206,7 +206,7 @@ fn init_cpus_are_used_again_and_a_sidecars_are_not() {
             ("b", "3,19".to_owned()),
         ]
     );
-    admitted.apply(&mut assignments);
+    assignments = admitted.applied(&assignments).unwrap();
     assert_eq!(assignments.shared(), &admitted.shared);
     // Seen again, it keeps what it has.
     let again = policy.admit(&manager, &assignments, &pod).unwrap();
@@ -214,6 +214,15 @@ fn init_cpus_are_used_again_and_a_sidecars_are_not() {
     assert_eq!(
         (granted(&again.grants), &again.shared),
         (granted(&admitted.grants), &admitted.shared)
+    );
+    // What was decided before somebody else came is refused.
+    let late = Admitted {
+        pod: PodUid::parse("late").unwrap(),
+        ..admitted
+    };
+    assert_eq!(
+        late.applied(&assignments).unwrap_err().cpus.to_string(),
+        "1-2,17-18"
     );
     assignments.release(&pod.uid);
     assert_eq!(assignments, policy.start());
