@@ -7,7 +7,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use plimsoll::decide::cpu::take::{Strategy, distributed, packed};
+use plimsoll::decide::cpu::take::{NotEnough, Strategy, Taken, distributed, packed};
 use plimsoll::decide::cpu::{Reservation, StaticOptions, StaticPolicy};
 use plimsoll::decide::numa::{NumaNodes, TopologyManager, TopologyPolicy, TopologyScope};
 use plimsoll::model::{CpuSet, Pod, Shape, Topology};
@@ -126,79 +126,56 @@ impl Machine {
         let pod = pod("pod", cpus)?;
         let admit = || self.policy.admit(&self.manager, &assignments, &pod);
         admit().map_err(|refused| refused.to_string())?;
-        Ok(median(|| drop(black_box(admit()))))
+        Ok(median(admit))
+    }
+
+    fn take_packed(&self, count: usize) -> Result<Taken, NotEnough> {
+        packed(&self.topology, &self.free, count, Strategy::Packed, false)
+    }
+
+    fn take_distributed(&self, count: usize) -> Result<Taken, NotEnough> {
+        distributed(&self.topology, &self.free, count, 1, Strategy::Packed)
     }
 
     fn packed(&self) -> f64 {
-        let mut medians = requests(|count| {
-            let taken = packed(&self.topology, &self.free, count, Strategy::Packed, false);
-            drop(black_box(taken));
-        });
-        percentile(&mut medians, 50)
-    }
-
-    fn distributed_each(&self) -> Vec<f64> {
-        requests(|count| {
-            let taken = distributed(&self.topology, &self.free, count, 1, Strategy::Packed);
-            drop(black_box(taken));
-        })
+        percentile(&mut requests(|count| self.take_packed(count)), 50)
     }
 
     fn distributed(&self) -> f64 {
-        percentile(&mut self.distributed_each(), 50)
+        percentile(&mut requests(|count| self.take_distributed(count)), 50)
     }
 
     fn worst_distributed(&self) -> f64 {
-        percentile(&mut self.distributed_each(), 100)
+        percentile(&mut requests(|count| self.take_distributed(count)), 100)
     }
 
     fn growth(&self, on: &str) -> Figures {
         // A quarter of what is free, so that larger machines have more to do.
         let count = self.free.len() / 4;
         let one = |what: &str, time: f64| Figure::alone(format!("{what}, {on}"), time, "us");
-        let strategy = Strategy::Packed;
         Ok(vec![
             one("admission of a 6-CPU pod", self.admission(6)?),
-            one(
-                "packed, a quarter",
-                median(|| {
-                    drop(black_box(packed(
-                        &self.topology,
-                        &self.free,
-                        count,
-                        strategy,
-                        false,
-                    )))
-                }),
-            ),
-            one(
-                "distributed, a quarter",
-                median(|| {
-                    drop(black_box(distributed(
-                        &self.topology,
-                        &self.free,
-                        count,
-                        1,
-                        strategy,
-                    )))
-                }),
-            ),
+            one("packed, a quarter", median(|| self.take_packed(count))),
+            one("distributed, a quarter", median(|| self.take_distributed(count))),
         ])
     }
 }
 
 /// The median for each of some counts.
-fn requests(mut ask: impl FnMut(usize)) -> Vec<f64> {
+fn requests<T>(mut ask: impl FnMut(usize) -> T) -> Vec<f64> {
     (2..=64).step_by(2).map(|count| median(|| ask(count))).collect()
 }
 
-fn micros(mut what: impl FnMut()) -> f64 {
+/// Microseconds until the answer is there.
+fn micros<T>(mut what: impl FnMut() -> T) -> f64 {
     let begun = Instant::now();
-    what();
-    begun.elapsed().as_secs_f64() * 1e6
+    let answer = black_box(what());
+    let took = begun.elapsed();
+    drop(answer);
+    took.as_secs_f64() * 1e6
 }
 
-fn median(mut what: impl FnMut()) -> f64 {
+fn median<T>(mut what: impl FnMut() -> T) -> f64 {
     let mut times: Vec<_> = (0..TURNS).map(|_| micros(&mut what)).collect();
     percentile(&mut times, 50)
 }
@@ -215,7 +192,7 @@ fn pod(name: &str, cpus: usize) -> Result<Pod, Failure> {
 }
 
 /// The best of three.
-fn best(mut what: impl FnMut()) -> f64 {
+fn best<T>(mut what: impl FnMut() -> T) -> f64 {
     (0..3).map(|_| micros(&mut what)).fold(f64::INFINITY, f64::min)
 }
 
@@ -235,7 +212,7 @@ fn worst_of_vectors() -> Figures {
     ] {
         for row in read(file)? {
             let question = Question::read(&row, &known)?;
-            worst_take = worst_take.max(best(|| drop(black_box(question.ask()))));
+            worst_take = worst_take.max(best(|| question.ask()));
         }
     }
     let mut worst_admission = 0_f64;
@@ -251,7 +228,7 @@ fn worst_of_vectors() -> Figures {
                 continue;
             }
             let pod = node::pod(step)?;
-            worst_admission = worst_admission.max(best(|| drop(black_box(node.admit(&pod)))));
+            worst_admission = worst_admission.max(best(|| node.admit(&pod)));
             if let Ok(admitted) = node.admit(&pod) {
                 node.assignments = admitted.applied(&node.assignments)?;
             }

@@ -1,14 +1,13 @@
 //! Giving a pod's containers their CPUs: all or nothing.
 
-use super::explain::{Algorithm, Explanation, Grant};
+use super::explain::{Explanation, Grant};
 use super::hints::Offer;
 use super::policy::StaticPolicy;
 use super::refusal::CpuRefusal;
-use super::take::{NotEnough, Step, Strategy};
 use super::wish::{Wish, Wishes};
 use crate::decide::numa::admit::{self, Admission, Refused, Unit};
 use crate::decide::numa::{Candidates, Hints, Merged, Resource, Room, TopologyManager};
-use crate::model::{Container, ContainerKind, CpuSet, NumaMask, Pod, PodUid, TopologyHint};
+use crate::model::{Container, ContainerKind, CpuSet, Pod, PodUid, TopologyHint};
 use crate::state::cpus::{CpuAssignments, NotFree};
 
 /// A pod that may have its CPUs.
@@ -154,116 +153,6 @@ impl<'a> CpuAdmission<'a> {
     ) -> Vec<TopologyHint> {
         self.policy.hints(Offer { free, again }, count, candidates)
     }
-
-    /// Chooses `count` CPUs, those aligned to `nodes` first.
-    fn choose(&self, count: usize, nodes: Option<NumaMask>) -> Result<(CpuSet, Explanation), CpuRefusal> {
-        let available = &self.free() | &self.again;
-        let aligned_to = nodes.map(|nodes| self.policy.aligned(nodes));
-        let mut steps = self.take(&available, aligned_to.as_ref(), count)?;
-        let mut cpus = union(&steps);
-        let whole_cores_only = self.policy.must_be_whole() && self.policy.whole_cores(&cpus) != cpus;
-        if whole_cores_only {
-            steps = self.take_whole_cores(&available, aligned_to.as_ref(), count)?;
-            cpus = union(&steps);
-        }
-        let why = Explanation::Chosen {
-            algorithm: self.algorithm(),
-            free: self.policy.by_node(&available),
-            again: self.again.len(),
-            nodes,
-            aligned: aligned_to.map_or(count, |aligned| aligned.common(&cpus)),
-            whole_cores_only,
-            steps,
-        };
-        Ok((cpus, why))
-    }
-
-    /// Takes whole cores, the largest first: a core of one thread is only needed where those of two do not come out even.
-    fn take_whole_cores(
-        &self,
-        available: &CpuSet,
-        aligned: Option<&CpuSet>,
-        count: usize,
-    ) -> Result<Vec<Step>, CpuRefusal> {
-        let whole = self.policy.whole_cores(available);
-        let large = self.policy.largest_cores(&whole);
-        let of_large = count.min(large.len());
-        let mut steps = self.take(&large, aligned, of_large)?;
-        if of_large < count {
-            let split = CpuRefusal::SplitCores {
-                wanted: count,
-                free: whole.len(),
-            };
-            let rest = self.take(&(&whole - &large), aligned, count - of_large);
-            steps.extend(rest.map_err(|_| split)?);
-            if self.policy.whole_cores(&union(&steps)) != union(&steps) {
-                return Err(split);
-            }
-        }
-        Ok(steps)
-    }
-
-    /// Takes CPUs, those of `aligned` first.
-    fn take(
-        &self,
-        available: &CpuSet,
-        aligned: Option<&CpuSet>,
-        count: usize,
-    ) -> Result<Vec<Step>, CpuRefusal> {
-        let free = available.len();
-        if count > free {
-            return Err(NotEnough { wanted: count, free }.into());
-        }
-        let mut steps = Vec::new();
-        let mut left = available.clone();
-        if let Some(aligned) = aligned {
-            let aligned = aligned & available;
-            let taken = self.policy.take(&aligned, count.min(aligned.len()))?;
-            left -= &taken.cpus;
-            steps = taken.steps;
-        }
-        let missing = count - steps.iter().map(|step| step.cpus.len()).sum::<usize>();
-        if missing > 0 {
-            steps.extend(self.policy.take(&left, missing)?.steps);
-        }
-        Ok(steps)
-    }
-
-    fn algorithm(&self) -> Algorithm {
-        let options = self.policy.options();
-        if options.distribute_cpus_across_numa {
-            let group = self.policy.group();
-            Algorithm::Distributed { group }
-        } else if self.policy.strategy() == Strategy::Spread {
-            Algorithm::Spread
-        } else if options.prefer_align_cpus_by_uncorecache {
-            Algorithm::ByCache
-        } else {
-            Algorithm::Packed
-        }
-    }
-
-    /// Whether whole cores can be given, where only these may.
-    fn check_cores(&self, wanted: usize) -> Result<(), CpuRefusal> {
-        if !self.policy.options().full_pcpus_only {
-            return Ok(());
-        }
-        let threads = self.policy.group();
-        if !wanted.is_multiple_of(threads) {
-            return Err(CpuRefusal::NoWholeCores { wanted, threads });
-        }
-        let free = self.policy.free_beside_reserved(&self.shared);
-        if wanted > free {
-            return Err(CpuRefusal::TooFewWholeCores { wanted, free });
-        }
-        Ok(())
-    }
-}
-
-fn union(steps: &[Step]) -> CpuSet {
-    let mut cpus = CpuSet::EMPTY;
-    steps.iter().for_each(|step| cpus |= &step.cpus);
-    cpus
 }
 
 impl Admission for CpuAdmission<'_> {
@@ -296,8 +185,13 @@ impl Admission for CpuAdmission<'_> {
         let (cpus, why) = match self.held(container) {
             Some(held) => (held.clone(), Explanation::Kept),
             None => {
-                self.check_cores(count)?;
-                self.choose(count, placed.hint.mask)?
+                self.policy.check_cores(&self.shared, count)?;
+                let free = self.free();
+                let offer = Offer {
+                    free: &free,
+                    again: &self.again,
+                };
+                self.policy.choose(offer, count, placed.hint.mask)?
             }
         };
         self.shared -= &cpus;

@@ -37,6 +37,20 @@ pub enum Algorithm {
 pub enum Explanation {
     /// It had them already.
     Kept,
+    /// It keeps what it had and gets more.
+    Grown {
+        /// What it had.
+        had: CpuSet,
+        /// Why it gets what is new.
+        why: Box<Explanation>,
+    },
+    /// It keeps part of what it had.
+    Shrunk {
+        /// What it had.
+        had: CpuSet,
+        /// Why it keeps what it keeps.
+        why: Box<Explanation>,
+    },
     /// They were chosen.
     Chosen {
         /// By which algorithm.
@@ -83,17 +97,19 @@ impl fmt::Display for Part {
 impl fmt::Display for Explanation {
     /// One line: `packed: whole cores 2-5, threads 6; 14 were free (6, 8 by NUMA node), …`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::Chosen {
-            algorithm,
-            free,
-            again,
-            nodes,
-            aligned,
-            whole_cores_only,
-            steps,
-        } = self
-        else {
-            return f.write_str("kept what it had");
+        let (algorithm, free, again, nodes, aligned, whole_cores_only, steps) = match self {
+            Self::Kept => return f.write_str("kept what it had"),
+            Self::Grown { had, why } => return write!(f, "had {had}; {why}"),
+            Self::Shrunk { had, why } => return write!(f, "had {had}; of that {why}"),
+            Self::Chosen {
+                algorithm,
+                free,
+                again,
+                nodes,
+                aligned,
+                whole_cores_only,
+                steps,
+            } => (algorithm, free, again, nodes, aligned, whole_cores_only, steps),
         };
         write!(f, "{algorithm}")?;
         for (n, Step { part, cpus }) in steps.iter().enumerate() {

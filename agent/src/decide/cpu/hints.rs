@@ -24,17 +24,18 @@ impl StaticPolicy {
         nodes.map(|node| node.cpus.common(set) as u64).collect()
     }
 
+    /// The NUMA nodes that a set touches.
+    pub(super) fn nodes_of(&self, set: &CpuSet) -> NumaMask {
+        let nodes = self.topology().numa_nodes().iter().enumerate();
+        nodes
+            .filter(|(_, node)| !node.cpus.is_disjoint(set))
+            .map(|(index, _)| index)
+            .collect()
+    }
+
     /// Those of the candidates that can serve a request for `count` CPUs.
     pub(super) fn hints(&self, offer: Offer<'_>, count: usize, candidates: &Candidates) -> Vec<TopologyHint> {
-        let nodes = self.topology().numa_nodes();
-        let set_of = |set: &CpuSet| -> NumaMask {
-            let indices = nodes.iter().enumerate();
-            indices
-                .filter(|(_, node)| !node.cpus.is_disjoint(set))
-                .map(|(index, _)| index)
-                .collect()
-        };
-        let (with_cpus, again) = (set_of(self.topology().cpus()), set_of(offer.again));
+        let (with_cpus, again) = (self.nodes_of(self.topology().cpus()), self.nodes_of(offer.again));
         let count = count as u64;
         let fewest = self.fewest_nodes(count);
         let sums = candidates.sums(&self.by_node(&(offer.free | offer.again)));

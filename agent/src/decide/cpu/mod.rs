@@ -16,6 +16,7 @@
 //! - The same pod on the same assignments gets the same CPUs.
 
 mod admit;
+mod choose;
 mod explain;
 mod hints;
 mod options;
@@ -24,6 +25,7 @@ mod policy;
 mod props;
 mod refusal;
 mod reservation;
+mod resize;
 pub mod take;
 #[cfg(test)]
 mod tests;

@@ -30,6 +30,9 @@ pub enum CpuRefusal {
         /// Free CPUs whose siblings are all free.
         free: usize,
     },
+    /// A container without CPUs of its own cannot be given more or fewer.
+    #[error("the container holds no exclusive CPUs")]
+    HoldsNone,
     /// Too few CPUs are free.
     #[error(transparent)]
     NotEnough(#[from] NotEnough),
@@ -43,7 +46,7 @@ impl CpuRefusal {
             Self::NoWholeCores { .. } | Self::TooFewWholeCores { .. } | Self::SplitCores { .. } => {
                 "SMTAlignmentError"
             }
-            Self::NotEnough(_) => "UnexpectedAdmissionError",
+            Self::HoldsNone | Self::NotEnough(_) => "UnexpectedAdmissionError",
         }
     }
 }
