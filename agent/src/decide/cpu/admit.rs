@@ -79,7 +79,7 @@ impl<'a> CpuAdmission<'a> {
             assignments,
             pod,
             containers: pod.all_containers().collect(),
-            wishes: Wishes::of(pod),
+            wishes: Wishes::of(pod, policy.options().mixed_pods),
             shared: assignments.shared().clone(),
             again: CpuSet::EMPTY,
             grants: Vec::new(),

@@ -17,6 +17,7 @@
 
 mod admit;
 mod choose;
+mod defragment;
 mod explain;
 mod hints;
 mod options;
@@ -32,6 +33,7 @@ mod tests;
 mod wish;
 
 pub use admit::{Admitted, CpuAdmission};
+pub use defragment::{Move, Wholeness};
 pub use explain::{Algorithm, Explanation, Grant};
 pub use options::{OptionsError, StaticOptions};
 pub use policy::{PolicyError, StaticPolicy};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::decide::numa::TopologyPolicy;
 use crate::model::Topology;
 
-/// kubelet's `cpuManagerPolicyOptions`, and one of our own.
+/// kubelet's `cpuManagerPolicyOptions`, and two of our own.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct StaticOptions {
     /// Only whole cores are given, so that no other container runs on a sibling.
@@ -23,6 +23,9 @@ pub struct StaticOptions {
     /// Ours: keep the promise of `full-pcpus-only` where kubelet breaks it. With reserved CPUs that split cores, kubelet
     /// may give out the siblings; with this the choice is made again among whole cores, or refused.
     pub strict_full_pcpus: bool,
+    /// Ours: a container that by itself is as in a Guaranteed pod gets exclusive CPUs also in another pod, or in one with
+    /// pod-level resources.
+    pub mixed_pods: bool,
 }
 
 /// Why options cannot be.
@@ -84,6 +87,7 @@ const ACROSS_CORES: &str = "distribute-cpus-across-cores";
 const STRICT_RESERVATION: &str = "strict-cpu-reservation";
 const BY_CACHE: &str = "prefer-align-cpus-by-uncorecache";
 const STRICT_FULL_PCPUS: &str = "strict-full-pcpus";
+const MIXED_PODS: &str = "mixed-pods";
 
 impl StaticOptions {
     /// Reads options by name, values `true` or `false` as kubelet has them.
@@ -109,7 +113,7 @@ impl StaticOptions {
         Ok(read)
     }
 
-    fn fields(&mut self) -> [(&'static str, &mut bool); 7] {
+    fn fields(&mut self) -> [(&'static str, &mut bool); 8] {
         [
             (FULL_PCPUS, &mut self.full_pcpus_only),
             (ACROSS_NUMA, &mut self.distribute_cpus_across_numa),
@@ -118,6 +122,7 @@ impl StaticOptions {
             (STRICT_RESERVATION, &mut self.strict_cpu_reservation),
             (BY_CACHE, &mut self.prefer_align_cpus_by_uncorecache),
             (STRICT_FULL_PCPUS, &mut self.strict_full_pcpus),
+            (MIXED_PODS, &mut self.mixed_pods),
         ]
     }
 

@@ -11,7 +11,7 @@ use crate::model::{ContainerKind, CpuSet, Pod, Shape};
 use crate::state::cpus::CpuAssignments;
 
 fn options() -> impl Strategy<Value = StaticOptions> {
-    any::<[bool; 7]>()
+    any::<[bool; 8]>()
         .prop_map(|flags| StaticOptions {
             full_pcpus_only: flags[0],
             distribute_cpus_across_numa: flags[1],
@@ -20,6 +20,7 @@ fn options() -> impl Strategy<Value = StaticOptions> {
             strict_cpu_reservation: flags[4],
             prefer_align_cpus_by_uncorecache: flags[5],
             strict_full_pcpus: flags[6],
+            mixed_pods: flags[7],
         })
         .prop_filter("they exclude each other", |options| options.check().is_ok())
 }
@@ -123,7 +124,7 @@ proptest! {
             prop_assert_eq!(&outcome, &policy.admit(&manager, &assignments, &pod), "the same again");
             prop_assert_eq!(&assignments, &before);
             if let Ok(admitted) = outcome {
-                let wishes = Wishes::of(&pod);
+                let wishes = Wishes::of(&pod, policy.options().mixed_pods);
                 let wanted: Vec<_> = pod
                     .all_containers()
                     .enumerate()

@@ -48,16 +48,23 @@ pub struct Wishes {
 }
 
 impl Wishes {
-    /// The wishes of `pod`'s containers.
+    /// The wishes of `pod`'s containers. With `mixed` it is the container that must be as in a Guaranteed pod, whatever
+    /// the pod's class is and whether it has resources of its own.
     #[must_use]
-    pub fn of(pod: &Pod) -> Self {
+    pub fn of(pod: &Pod, mixed: bool) -> Self {
         let class = qos_class(pod);
-        let shared = if class == QosClass::Guaranteed {
-            pod.resources.as_ref().map(|_| WhyShared::PodLevel)
-        } else {
+        let shared = if class != QosClass::Guaranteed {
             Some(WhyShared::Class(class))
+        } else if pod.resources.is_some() {
+            Some(WhyShared::PodLevel)
+        } else {
+            None
         };
-        let wish = |container| shared.map_or_else(|| wish(container), Wish::Shared);
+        let wish = |container: &Container| match shared {
+            Some(_) if mixed && is_guaranteed(container) => wish(container),
+            Some(why) => Wish::Shared(why),
+            None => wish(container),
+        };
         let by_container: Vec<_> = pod.all_containers().map(wish).collect();
         Self {
             at_once: at_once(pod, &by_container),
@@ -77,6 +84,14 @@ impl Wishes {
     pub const fn at_once(&self) -> usize {
         self.at_once
     }
+}
+
+/// Whether CPU and memory are limited to what is requested.
+fn is_guaranteed(container: &Container) -> bool {
+    ["cpu", "memory"].iter().all(|name| {
+        let limit = container.resources.limits.get(*name);
+        limit.is_some_and(|limit| limit.is_positive()) && limit == container.resources.requests.get(*name)
+    })
 }
 
 fn wish(container: &Container) -> Wish {
@@ -113,7 +128,7 @@ mod tests {
 
     fn of(cpu: &str) -> Wish {
         let all = format!("cpu={cpu} memory=1Gi");
-        Wishes::of(&simple("p", &all, &all)).container(0)
+        Wishes::of(&simple("p", &all, &all), false).container(0)
     }
 
     #[test]
@@ -121,11 +136,35 @@ mod tests {
         assert_eq!(of("2"), Wish::Exclusive(2));
         assert_eq!(of("2000m"), Wish::Exclusive(2));
         assert_eq!(of("1500m"), Wish::Shared(WhyShared::Fraction(MilliCpu(1500))));
-        let burstable = Wishes::of(&simple("p", "cpu=2", "cpu=2")).container(0);
+        let burstable = Wishes::of(&simple("p", "cpu=2", "cpu=2"), true).container(0);
         assert_eq!(burstable, Wish::Shared(WhyShared::Class(QosClass::Burstable)));
         let mut own = simple("p", "cpu=2", "cpu=2");
         own.resources = Some(resources("cpu=2 memory=1Gi", "cpu=2 memory=1Gi"));
-        assert_eq!(Wishes::of(&own).container(0), Wish::Shared(WhyShared::PodLevel));
+        assert_eq!(
+            Wishes::of(&own, false).container(0),
+            Wish::Shared(WhyShared::PodLevel)
+        );
+    }
+
+    #[test]
+    fn in_a_mixed_pod_each_container_is_judged_by_itself() {
+        let whole = "cpu=2 memory=1Gi";
+        let mixed = pod(
+            "p",
+            vec![
+                container("a", whole, whole),
+                container("b", "cpu=2 memory=1Gi", "cpu=3 memory=1Gi"),
+                container("c", "cpu=1500m memory=1Gi", "cpu=1500m memory=1Gi"),
+            ],
+        );
+        let of = |mixed_pods| {
+            let wishes = Wishes::of(&mixed, mixed_pods);
+            [0, 1, 2].map(|n| wishes.container(n))
+        };
+        let burstable = Wish::Shared(WhyShared::Class(QosClass::Burstable));
+        let fraction = Wish::Shared(WhyShared::Fraction(MilliCpu(1500)));
+        assert_eq!(of(true), [Wish::Exclusive(2), burstable, fraction]);
+        assert_eq!(of(false), [burstable; 3]);
     }
 
     #[test]
@@ -143,10 +182,10 @@ mod tests {
             init("side", ContainerKind::Sidecar, &cpus(2), &cpus(2)),
             init("late", ContainerKind::Init, &cpus(4), &cpus(4)),
         ];
-        assert_eq!(Wishes::of(&many).at_once(), 6);
+        assert_eq!(Wishes::of(&many, false).at_once(), 6);
         many.init_containers[0] = init("early", ContainerKind::Init, &cpus(9), &cpus(9));
-        assert_eq!(Wishes::of(&many).at_once(), 9);
+        assert_eq!(Wishes::of(&many, false).at_once(), 9);
         many.init_containers.clear();
-        assert_eq!(Wishes::of(&many).at_once(), 3);
+        assert_eq!(Wishes::of(&many, false).at_once(), 3);
     }
 }
