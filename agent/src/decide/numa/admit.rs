@@ -38,6 +38,47 @@ pub trait Admission {
     fn allocate(&mut self, container: usize, placed: &Merged) -> Result<(), Self::Refusal>;
 }
 
+/// A refusal of the first or of the second of two.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OneOf<A, B> {
+    /// The first one's.
+    First(A),
+    /// The second one's.
+    Second(B),
+}
+
+impl<A: fmt::Display, B: fmt::Display> fmt::Display for OneOf<A, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::First(refusal) => refusal.fmt(f),
+            Self::Second(refusal) => refusal.fmt(f),
+        }
+    }
+}
+
+/// Two kinds of resources aligned with each other: CPUs first, then memory.
+impl<A: Admission, B: Admission> Admission for (A, B) {
+    type Refusal = OneOf<A::Refusal, B::Refusal>;
+
+    fn room(&self, unit: Unit) -> Room {
+        let (mut room, second) = (self.0.room(unit), self.1.room(unit));
+        room.by_node.extend(second.by_node);
+        room.groups.extend(second.groups);
+        room
+    }
+
+    fn hints(&self, unit: Unit, candidates: &Candidates) -> Vec<Hints> {
+        let mut hints = self.0.hints(unit, candidates);
+        hints.extend(self.1.hints(unit, candidates));
+        hints
+    }
+
+    fn allocate(&mut self, container: usize, placed: &Merged) -> Result<(), Self::Refusal> {
+        self.0.allocate(container, placed).map_err(OneOf::First)?;
+        self.1.allocate(container, placed).map_err(OneOf::Second)
+    }
+}
+
 /// Why a pod was not let in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refused<R> {

@@ -80,7 +80,8 @@ impl MemoryManager {
     }
 
     /// Gives a container its memory where `hint` says. Without nodes in the hint, or if those cannot serve, on the best
-    /// nodes that include them. A container that holds something already keeps it. Gives its nodes.
+    /// nodes that include them, and if the hint was not preferred anyway, on any. A container that holds something already
+    /// keeps it. Gives its nodes.
     ///
     /// # Errors
     /// No such nodes can serve, or the hint was preferred and they are more than necessary.
@@ -152,7 +153,7 @@ impl MemoryManager {
         !mask.is_empty() && self.table.may_serve(mask) && request.iter().all(enough)
     }
 
-    /// The best set that can serve and has all of `within`.
+    /// The best set that can serve and has all of `within`; any other only where nobody prefers `within`.
     fn extended(
         &self,
         pod: &PodUid,
@@ -161,18 +162,17 @@ impl MemoryManager {
         must_prefer: bool,
     ) -> Result<NumaMask, MemoryRefusal> {
         let candidates = Candidates::new(&self.numa, &self.room(request));
-        let mut choices = self.choices(pod, request, &candidates);
-        choices.retain(|hint| {
-            let mask = hint.mask.unwrap_or_default();
-            within.is_none_or(|within| within.is_within(mask))
-        });
-        let best = choices
-            .iter()
-            .min_by_key(|hint| (!hint.preferred, hint.mask.map(NumaMask::width)));
-        match best.and_then(|hint| hint.mask.map(|mask| (mask, hint.preferred))) {
-            Some((mask, preferred)) if preferred || !must_prefer => Ok(mask),
+        let best = self
+            .choices(pod, request, &candidates)
+            .into_iter()
+            .filter_map(|hint| Some((hint.mask?, hint.preferred)))
+            .map(|(mask, preferred)| (within.is_some_and(|w| !w.is_within(mask)), !preferred, mask))
+            .filter(|(outside, ..)| !(must_prefer && *outside))
+            .min_by_key(|(outside, unpreferred, mask)| (*outside, *unpreferred, mask.width()));
+        match best {
+            Some((_, unpreferred, mask)) if !(must_prefer && unpreferred) => Ok(mask),
             best => Err(MemoryRefusal {
-                within,
+                within: within.filter(|_| must_prefer),
                 only_unpreferred: best.is_some(),
                 amounts: self.amounts(request),
             }),

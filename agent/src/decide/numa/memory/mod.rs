@@ -12,8 +12,8 @@
 //! promised cannot be used up from elsewhere. Within a mask the lowest nodes are filled first. What an init container held
 //! is taken over by later containers of its pod on the same nodes. Unlike kubelet's, a table remembers which node gave what
 //! to whom, so that release gives back exactly that; a mask inside an existing group is extended to the group instead of
-//! splitting it (single node) or refusing the pod (several); and if no node can serve, the hints say so, instead of that it
-//! does not matter.
+//! splitting it (single node) or refusing the pod (several); a pod that only *best-effort* placed goes elsewhere if its
+//! mask cannot be extended; and if no node can serve, the hints say so, instead of that it does not matter.
 //!
 //! # Properties
 //! - No node gives more than its allocatable amount, of any resource.
@@ -22,6 +22,7 @@
 //! - A container that is let in holds its request on the nodes of its mask, which are those of `cpuset.mems`.
 //! - A refusal changes nothing.
 
+mod admission;
 mod choose;
 mod request;
 mod table;
@@ -36,6 +37,7 @@ use std::collections::BTreeMap;
 use super::{NumaNodes, Resource};
 use crate::model::{Bytes, ContainerKind, ContainerName, NumaMask, NumaMemory, PodUid};
 
+pub use admission::MemoryAdmission;
 pub use choose::MemoryRefusal;
 pub use request::{Request, of_container, of_pod};
 use table::Table;

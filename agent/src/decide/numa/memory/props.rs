@@ -85,7 +85,7 @@ proptest! {
                         Ok(Some(mask)) => {
                             prop_assert_eq!(manager.holding(&pod, &name).map(|h| h.mask), Some(mask));
                             let asked = hint.mask.unwrap_or_default();
-                            prop_assert!(known || asked.is_within(mask));
+                            prop_assert!(known || !hint.preferred || asked.is_within(mask));
                             let first = !known && before.pods.get(&pod).is_none_or(BTreeMap::is_empty);
                             if first {
                                 let mut undone = manager.clone();

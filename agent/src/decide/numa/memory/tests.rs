@@ -1,10 +1,13 @@
 //! The memory manager on small machines.
 
 use super::*;
+use crate::decide::cpu::{CpuAdmission, Reservation, StaticOptions, StaticPolicy};
 use crate::decide::fixtures;
+use crate::decide::numa::admit::admit;
 use crate::decide::numa::tests::machine;
-use crate::decide::numa::{Candidates, Hints};
-use crate::model::{HugePageSize, TopologyHint};
+use crate::decide::numa::{Candidates, Hints, TopologyManager, TopologyPolicy, TopologyScope};
+use crate::model::{CpuSet, HugePageSize, Shape, TopologyHint};
+use crate::state::cpus::CpuAssignments;
 
 const GIB: u64 = 1 << 30;
 
@@ -107,13 +110,15 @@ fn without_nodes_from_the_policy_it_takes_the_fewest() {
         preferred: false,
     };
     assert_eq!(manager.app("b", 2, any), Ok(0b01));
-    let refusal = manager.app("c", 1, at(0b01, false)).unwrap_err();
+    let refusal = manager.app("c", 1, at(0b01, true)).unwrap_err();
     assert_eq!(
         refusal.to_string(),
         "no NUMA nodes can give, {0} among them, 1.00Gi of memory (free by node: 0B, 1.00Gi); a node serves \
          single-node containers or one group of nodes"
     );
     assert_eq!(free(&manager), [0, 1]);
+    // Without such a demand it goes where there is room.
+    assert_eq!(manager.app("c", 1, at(0b01, false)), Ok(0b10));
 }
 
 #[test]
@@ -164,6 +169,83 @@ fn only_guaranteed_pods_with_resources_by_container_take_part() {
     let mut whole = pod.clone();
     whole.resources = Some(pod.containers[0].resources.clone());
     assert!(of_container(&whole, &pod.containers[0]).is_empty());
+}
+
+/// Lets a pod of two containers in on two nodes of 2 cores and so many GiB, CPUs and memory together.
+fn let_in(policy: TopologyPolicy, memory: &mut MemoryManager, busy: &str) -> Result<(String, u64), String> {
+    let shape = Shape {
+        sockets: 2,
+        nodes: 1,
+        l3s: 1,
+        cores: 4,
+        threads: 1,
+    };
+    let topology = shape.build();
+    let topology_manager = TopologyManager {
+        policy,
+        scope: TopologyScope::Pod,
+        prefer_closest: false,
+        nodes: NumaNodes::of(&topology),
+    };
+    let all = topology.cpus().clone();
+    let reserved = Reservation::Cpus(CpuSet::parse("7").unwrap());
+    let cpus = StaticPolicy::new(topology, StaticOptions::default(), &reserved, policy).unwrap();
+    let mut assignments = CpuAssignments::new(all);
+    assignments.grant(&pod_uid("busy"), &container("c"), CpuSet::parse(busy).unwrap());
+    let asks = "cpu=1 memory=2Gi";
+    let containers = ["a", "b"].map(|name| fixtures::container(name, asks, asks));
+    let pod = fixtures::pod("p", containers.into());
+    let mut both = (
+        CpuAdmission::new(&cpus, &assignments, &pod),
+        MemoryAdmission::new(memory, &pod),
+    );
+    let placed = admit(&topology_manager, 2, &mut both).map_err(|refused| refused.to_string())?;
+    let grants = both.0.finish(placed).grants;
+    let given: CpuSet = grants.iter().flat_map(|grant| grant.cpus.iter()).collect();
+    let mems = both.1.keep();
+    assert_eq!(mems.len(), 2);
+    let together = mems.values().fold(NumaMask::EMPTY, |all, mask| all.or(*mask));
+    Ok((given.to_string(), together.bits()))
+}
+
+#[test]
+fn cpus_and_memory_come_from_the_same_node() {
+    // Node 0 has CPUs, node 1 memory too.
+    let mut memory = manager(&[3, 8]);
+    let given = let_in(TopologyPolicy::SingleNumaNode, &mut memory, "0");
+    assert_eq!(given, Ok(("4-5".to_owned(), 0b10)));
+    assert_eq!(free(&memory), [3, 4]);
+
+    // CPUs on node 0 only, memory on node 1 only.
+    let mut memory = manager(&[3, 8]);
+    let before = memory.clone();
+    let refused = let_in(TopologyPolicy::Restricted, &mut memory, "4-6").unwrap_err();
+    assert!(
+        refused.starts_with("resources cannot be aligned: policy restricted: "),
+        "{refused}"
+    );
+    assert!(
+        refused.contains("cpu: 2 possible sets") && refused.contains("memory: 2 possible sets"),
+        "{refused}"
+    );
+    assert_eq!(memory, before);
+    // CPUs where they are; memory for one container there, for the other where there is some.
+    let given = let_in(TopologyPolicy::BestEffort, &mut memory, "4-6");
+    assert_eq!(given, Ok(("0-1".to_owned(), 0b11)));
+}
+
+#[test]
+fn what_a_refused_pod_had_got_is_taken_back() {
+    // The pod as one fits 3 GiB only in part: the second container is refused after the first has its memory.
+    let mut memory = manager(&[3, 0]);
+    let before = memory.clone();
+    let refused = let_in(TopologyPolicy::None, &mut memory, "0").unwrap_err();
+    assert_eq!(
+        refused,
+        "no NUMA nodes can give 2.00Gi of memory (free by node: 1.00Gi, 0B); a node serves single-node containers or one \
+         group of nodes"
+    );
+    assert_eq!(memory, before);
 }
 
 #[test]
