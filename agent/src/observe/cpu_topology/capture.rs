@@ -1,6 +1,6 @@
 //! A machine's files in one text, to be read instead of a machine.
 //!
-//! **Format.** One file a line, `path: content`, as `grep -r . DIRECTORY` prints it. Paths that do not begin with `/` are below
+//! **Format.** One file a line, `path: content`, as `grep -r . DIRECTORY` prints files of one line. Paths that do not begin with `/` are below
 //! `/sys/devices/system`. `[list]` in a path stands for one file for each number of the list, all with this content:
 //! `cpu/cpu[0-3,8]/topology/die_id: 0`. Empty lines and lines that begin with `#` are not files.
 //!

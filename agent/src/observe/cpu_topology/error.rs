@@ -4,8 +4,9 @@ use crate::kernel::node_facts::FactError;
 use crate::model::TopologyError;
 
 /// What helps when sysfs is wrong.
-const HELP: &str = "save the files with `grep -r . /sys/devices/system/cpu /sys/devices/system/node`, correct them, \
-                    and try the result with `plimsoll cpus --topology FILE`; update the firmware or kernel";
+const HELP: &str = "update the firmware or kernel; to look closer, save the files with \
+                    `grep -rs . /sys/devices/system/cpu/{online,present} /sys/devices/system/cpu/cpu*/{topology,cache} \
+                    /sys/devices/system/node/node*/{cpulist,distance}` and show them with `plimsoll cpus --topology FILE`";
 
 /// Why the machine's CPUs are not known.
 #[derive(Debug, thiserror::Error)]
