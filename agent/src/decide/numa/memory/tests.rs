@@ -191,7 +191,8 @@ fn let_in(policy: TopologyPolicy, memory: &mut MemoryManager, busy: &str) -> Res
     let reserved = Reservation::Cpus(CpuSet::parse("7").unwrap());
     let cpus = StaticPolicy::new(topology, StaticOptions::default(), &reserved, policy).unwrap();
     let mut assignments = CpuAssignments::new(all);
-    assignments.grant(&pod_uid("busy"), &container("c"), CpuSet::parse(busy).unwrap());
+    let busy = CpuSet::parse(busy).unwrap();
+    assignments.grant(&pod_uid("busy"), &container("c"), busy).unwrap();
     let asks = "cpu=1 memory=2Gi";
     let containers = ["a", "b"].map(|name| fixtures::container(name, asks, asks));
     let pod = fixtures::pod("p", containers.into());
