@@ -15,7 +15,7 @@
 //! be listed, [`candidates`] proposes the sensible ones and the merge keeps a bounded number of them.
 //!
 //! # Properties
-//! - Up to 8 nodes the result is that of trying all combinations.
+//! - Up to 8 nodes the result is that of trying all combinations; above, it is that of some combination.
 //! - A merged mask has a node, and only nodes of the machine.
 //! - No policy but `none` and `best-effort` lets in what is not preferred; `single-numa-node` gives at most one node.
 //! - The work is bounded by the number of hints, of resources and of nodes, for any input up to 64 nodes.
@@ -24,6 +24,7 @@ pub mod admit;
 pub mod candidates;
 pub mod memory;
 mod merge;
+mod options;
 mod reach;
 
 #[cfg(test)]
@@ -38,6 +39,7 @@ use crate::model::{HugePageSize, NumaMask, Topology, TopologyHint};
 
 pub use candidates::{Candidates, Room};
 pub use merge::{Merged, Voice};
+pub use options::{TopologyOptionError, TopologyOptions};
 
 /// How much alignment a pod needs to be let in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

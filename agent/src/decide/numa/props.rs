@@ -1,5 +1,7 @@
 //! Properties of merging, against the plain way of trying every combination.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::tests::{hint, machine, manager, room};
@@ -159,6 +161,20 @@ proptest! {
             let own = hints.choices.as_ref().is_none_or(|choices| choices.iter().any(serves));
             prop_assert!(own || merged.hint.mask.is_none(), "{:?} {:?}", hints, merged);
         }
+    }
+
+    #[test]
+    fn on_any_machine_some_combination_comes_to_the_outcome((manager, hints) in with_lists(64, 7)) {
+        prop_assume!(manager.policy != TopologyPolicy::SingleNumaNode);
+        let all = manager.nodes.all();
+        let mut reached = BTreeSet::from([all]);
+        for choices in hints.iter().filter_map(|hints| hints.choices.as_ref()).filter(|c| !c.is_empty()) {
+            let masks = choices.iter().map(|hint| hint.mask.unwrap_or(all));
+            reached = masks.flat_map(|mask| reached.iter().map(move |r| r.and(mask)).collect::<Vec<_>>()).collect();
+        }
+        reached.remove(&NumaMask::EMPTY);
+        let mask = manager.merge(&hints).hint.mask.unwrap();
+        prop_assert!(reached.contains(&mask) || reached.is_empty() && mask == all);
     }
 
     #[test]

@@ -147,7 +147,8 @@ impl MemoryManager {
     fn serves(&self, pod: &PodUid, mask: NumaMask, request: &Request) -> bool {
         let enough = |(&resource, amount): (&Resource, &Bytes)| {
             let free = self.table.free(resource);
-            let free = mask.nodes().filter_map(|node| free.get(node)).sum::<u64>();
+            let free = mask.nodes().filter_map(|node| free.get(node));
+            let free = free.fold(0_u64, |sum, free| sum.saturating_add(*free));
             free.saturating_add(self.reusable(pod, mask, resource)) >= amount.0
         };
         !mask.is_empty() && self.table.may_serve(mask) && request.iter().all(enough)

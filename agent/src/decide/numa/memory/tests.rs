@@ -192,7 +192,9 @@ fn let_in(policy: TopologyPolicy, memory: &mut MemoryManager, busy: &str) -> Res
     let cpus = StaticPolicy::new(topology, StaticOptions::default(), &reserved, policy).unwrap();
     let mut assignments = CpuAssignments::new(all);
     let busy = CpuSet::parse(busy).unwrap();
-    assignments.grant(&pod_uid("busy"), &container("c"), busy).unwrap();
+    assignments
+        .grant(&pod_uid("busy"), &container("c"), busy)
+        .unwrap();
     let asks = "cpu=1 memory=2Gi";
     let containers = ["a", "b"].map(|name| fixtures::container(name, asks, asks));
     let pod = fixtures::pod("p", containers.into());
