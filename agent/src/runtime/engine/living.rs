@@ -10,13 +10,8 @@ use crate::decide::command::{LaunchPlace, launch_spec, pod_log_dir};
 use crate::decide::lifecycle::{self, Action, pod_phase};
 use crate::decide::oom_score_adj::oom_score_adj;
 use crate::kernel::process::Process;
-use crate::model::{
-    BootTime, ContainerName, ExitStatus, LaunchSpec, MilliCpu, PodPhase, PodUid, ProcessIdentity,
-};
+use crate::model::{BootTime, ContainerName, ExitStatus, LaunchSpec, PodPhase, PodUid, ProcessIdentity};
 use crate::state::containers::{ContainerEvent, LastExit, Outcome as Exit, PodRun, Run};
-
-/// Seconds in which the log of an idle pod is looked at once.
-const IDLE_LOG_TURNS: u64 = 16;
 
 /// How often a pod's lifecycle is asked again at once because what it decided had an outcome.
 const ROUNDS: usize = 64;
@@ -272,32 +267,6 @@ impl Engine {
                 Err(error) => warn!(%error, "a pod's record cannot be written; tried again"),
             }
         }
-    }
-
-    /// Holds every container's log to its cap.
-    pub(super) fn cut_logs(&self, now: BootTime) {
-        for (n, managed) in (now.0.as_secs()..).zip(self.pods.values()) {
-            if !n.is_multiple_of(IDLE_LOG_TURNS) && self.is_idle(managed) {
-                continue;
-            }
-            let directory = pod_log_dir(&self.settings.log_dir, &managed.run.pod);
-            for name in managed.run.containers.keys() {
-                let path = directory.join(format!("{name}.log"));
-                if let Err(error) = self.ports.logs.enforce_cap(&path, self.settings.log_cap) {
-                    warn!(%error, "a container's log cannot be cut");
-                }
-            }
-        }
-    }
-}
-
-impl Engine {
-    /// Whether the pod used next to no CPU between the last two samples, and so can have written little.
-    fn is_idle(&self, managed: &Managed) -> bool {
-        let cgroup = self.actual.cgroups.get(&managed.cgroup);
-        let usage = cgroup.and_then(|cgroup| self.usage.get(cgroup.id));
-        let cpu = usage.and_then(|usage| usage.reading.cpu.as_ref());
-        cpu.and_then(|cpu| cpu.rate) == Some(MilliCpu(0))
     }
 }
 

@@ -18,13 +18,15 @@
 //! - What fails for one pod is that pod's matter: it is reported, tried again, and touches no other.
 
 mod living;
+mod logs;
 mod placing;
+mod reading;
 mod recovering;
 mod sampling;
 mod telling;
 mod wanting;
 
-pub(super) use placing::extent;
+pub(super) use reading::extent;
 pub use sampling::{OomVictim, SampleTime};
 pub use telling::Surroundings;
 
@@ -171,7 +173,7 @@ impl Engine {
         let layout = settings.policy.layout.clone();
         Self {
             allocatable: allocatable(&settings.capacity, &settings.policy),
-            extent: placing::extent(&settings),
+            extent: reading::extent(&settings),
             desired: DesiredTree {
                 layout,
                 ..DesiredTree::default()

@@ -1,0 +1,115 @@
+//! The tree as the kernel has it: read at the start, after every change, and slice by slice for drift.
+//!
+//! *Drift* is a value, a controller or a cgroup that differs from what was written: somebody else's doing, since every
+//! write was read back. It is counted, told, and put right by the next placing.
+
+use std::collections::BTreeSet;
+
+use tracing::{error, warn};
+
+use super::{Engine, Settings};
+use crate::decide::plan::Step;
+use crate::model::{ControlFile, Controller, HugePageSize, Place};
+use crate::observe::cgroup_tree::{self, Extent, MANAGED};
+
+/// How many passes of a second it takes to read the whole tree back.
+const PASSES_AROUND: usize = 60;
+/// How many cgroups a pass reads back at least.
+const SMALLEST_SLICE: usize = 8;
+
+/// What of the tree is read: everything that the agent sets, and its own levels.
+pub(in crate::runtime) fn extent(settings: &Settings) -> Extent {
+    let sizes = settings.capacity.huge_pages.keys();
+    let huge = sizes
+        .flat_map(|&size: &HugePageSize| [ControlFile::HugetlbMax(size), ControlFile::HugetlbRsvdMax(size)]);
+    let there = |file: &ControlFile| {
+        file.controller()
+            .is_none_or(|c: Controller| settings.controllers.contains(&c))
+    };
+    Extent {
+        files: MANAGED.into_iter().chain(huge).filter(there).collect(),
+        levels: 3,
+    }
+}
+
+impl Engine {
+    /// Reads the whole tree.
+    pub(super) fn read_all(&mut self) {
+        match cgroup_tree::read_tree(&*self.ports.cgroups, &self.extent) {
+            Ok(tree) => self.actual = tree,
+            Err(error) => error!(%error, "the cgroup tree cannot be read"),
+        }
+    }
+
+    /// Reads again what `steps` touched.
+    pub(super) fn reread(&mut self, steps: &[Step]) {
+        let touched: BTreeSet<_> = steps
+            .iter()
+            .flat_map(|step| &step.ops)
+            .filter_map(|op| {
+                // A cgroup that was just made is found as a child of its parent.
+                let path = op.path();
+                if self.actual.cgroups.contains_key(path) {
+                    Some(path.clone())
+                } else {
+                    path.parent()
+                }
+            })
+            .collect();
+        if let Err(error) =
+            cgroup_tree::reread(&*self.ports.cgroups, &self.extent, &mut self.actual, &touched)
+        {
+            error!(%error, "the cgroup tree cannot be read back");
+        }
+    }
+
+    /// Reads a slice of the tree back; what differs from what was written is drift.
+    pub(super) fn read_back(&mut self) {
+        let count = (self.actual.cgroups.len() / PASSES_AROUND).max(SMALLEST_SLICE);
+        let from = self.cursor.take();
+        let read = cgroup_tree::refresh(
+            &*self.ports.cgroups,
+            &self.extent,
+            &mut self.actual,
+            from.clone(),
+            count,
+        );
+        match read {
+            Ok(next) => self.cursor = next,
+            Err(error) => error!(%error, "the cgroup tree cannot be read back"),
+        }
+        let slice = self
+            .actual
+            .cgroups
+            .range(from.unwrap_or_default()..)
+            .take(count + 1);
+        // A cgroup that is wanted and not there has no slice to be found in.
+        let mut there = self.actual.cgroups.keys();
+        let mut drifted = self
+            .desired
+            .cgroups
+            .keys()
+            // Both are in the order of paths, so one walk along them finds what is missing.
+            .any(|wanted| !there.any(|path| path == wanted));
+        for (path, actual) in slice {
+            let Some(desired) = self.desired.cgroups.get(path) else {
+                continue;
+            };
+            let place = self.desired.layout.place(path);
+            let has_children = matches!(place, Some(Place::Root | Place::Qos(_) | Place::Pod(..)));
+            if has_children && !self.desired.controllers.is_subset(&actual.enabled) {
+                warn!(cgroup = %path, "somebody took controllers away; they are enabled again");
+                self.counters.drifted(ControlFile::SubtreeControl);
+                drifted = true;
+            }
+            for (file, value) in &desired.knobs {
+                if let Some(read) = actual.values.get(file).filter(|read| !value.accepts(read)) {
+                    warn!(cgroup = %path, %file, %read, wanted = %value, "somebody changed a value; it is set again");
+                    self.counters.drifted(*file);
+                    drifted = true;
+                }
+            }
+        }
+        self.unsettled |= drifted;
+    }
+}
