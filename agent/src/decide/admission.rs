@@ -10,6 +10,7 @@
 //! - What is admitted beside the running pods fits: the sums never exceed what is allocatable.
 //! - The answer does not depend on the order of the candidates.
 //! - A refusal is true: requested plus used exceeds the capacity that it names.
+//! - A running pod's change that only lowers requests never waits, and one that does not wait keeps the sums within.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -96,6 +97,21 @@ pub fn admit(
             (pod.uid.clone(), answer)
         })
         .collect()
+}
+
+/// Whether a running pod's change from `old` to `new` is to wait: what it would request more of does not fit beside
+/// `others`, the pods that have a place.
+#[must_use]
+pub fn defer_update(old: &Pod, new: &Pod, others: &[&Pod], allocatable: &Allocatable) -> Option<Refusal> {
+    let mut used = Demand::new();
+    for (resource, amount) in others.iter().flat_map(|pod| demand(pod)) {
+        let sum = used.entry(resource).or_default();
+        *sum = sum.saturating_add(amount);
+    }
+    let before = demand(old);
+    let mut grown = demand(new);
+    grown.retain(|resource, amount| *amount > before.get(resource).copied().unwrap_or(0));
+    refusal(&grown, &used, allocatable)
 }
 
 /// Amounts by resource, in the order in which they are checked.
@@ -200,6 +216,30 @@ mod tests {
             refusal.message(),
             "Node didn't have enough resource: cpu, requested: 3000, used: 1500, capacity: 4000"
         );
+    }
+
+    proptest! {
+        #[test]
+        fn a_change_that_does_not_wait_fits_or_only_gives_back(
+            old in valid_pods(1), new in valid_pods(1), others in valid_pods(4),
+        ) {
+            let (Some(old), Some(new)) = (old.first(), new.first()) else { return Ok(()) };
+            let left = allocatable(&node(), &PlacementPolicy::default());
+            let others: Vec<_> = others.iter().collect();
+            prop_assert_eq!(defer_update(old, old, &others, &left), None);
+            let deferred = defer_update(old, new, &others, &left);
+            let (before, after) = (demand(old), demand(new));
+            for (resource, amount) in after {
+                let used: u64 = others.iter().filter_map(|pod| demand(pod).get(&resource).copied()).sum();
+                let grows = amount > before.get(&resource).copied().unwrap_or(0);
+                if deferred.is_none() && grows {
+                    prop_assert!(used + amount <= resource.capacity(&left), "{resource}");
+                }
+            }
+            if let Some(refusal) = deferred {
+                prop_assert!(refusal.requested + refusal.used > refusal.capacity);
+            }
+        }
     }
 
     #[test]

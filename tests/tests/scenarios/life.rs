@@ -250,6 +250,34 @@ fn changed_resources_change_the_values_under_the_running_process() {
 }
 
 #[test]
+fn a_change_that_requests_more_than_there_is_waits_until_there_is_room() {
+    let mut node = FakeNode::new();
+    let spec = |cpu: &str| {
+        format!("containers: [{{name: main, command: [sleep], resources: {{requests: {{cpu: {cpu}}}}}}}]")
+    };
+    node.add("web", &spec("1"));
+    node.add("other", &spec("2500m"));
+    let process = node.process("web", "main");
+    let weight = node.read("burstable/poduid-web", ControlFile::CpuWeight);
+    node.add("web", &spec("2"));
+    let pod = node.pod("web");
+    assert_eq!(
+        (pod.phase, pod.reason.as_deref(), pod.message.as_deref()),
+        (
+            PodPhase::Running,
+            Some("PodResizePending"),
+            Some("Node didn't have enough resource: cpu, requested: 2000, used: 2500, capacity: 4000")
+        )
+    );
+    assert_eq!(node.read("burstable/poduid-web", ControlFile::CpuWeight), weight);
+    node.remove("other");
+    node.seconds(1);
+    assert_eq!(node.pod("web").reason, None);
+    assert_ne!(node.read("burstable/poduid-web", ControlFile::CpuWeight), weight);
+    assert_eq!(node.process("web", "main"), process);
+}
+
+#[test]
 fn a_changed_command_replaces_the_process_and_a_new_container_joins() {
     let mut node = FakeNode::new();
     node.add(

@@ -97,6 +97,8 @@ struct Managed {
     class: QosClass,
     cgroup: CgroupPath,
     placed: Placed,
+    /// Why a change of it waits: it would request more than there is room for. It runs on as it was.
+    deferred: Option<Refusal>,
     phase: PodPhase,
     /// When its lifecycle wants to be looked at again.
     wake_at: Option<BootTime>,
@@ -262,6 +264,7 @@ impl Managed {
             class,
             run,
             placed: Placed::Not,
+            deferred: None,
             phase: PodPhase::Pending,
             wake_at: Some(BootTime::default()),
             look_again_at: None,

@@ -18,6 +18,11 @@ use crate::model::{BootTime, CgroupPath, Place};
 const REMOVAL_PATIENCE: Duration = Duration::from_secs(10);
 
 impl Managed {
+    /// Whether what the pod requests is not to be had by others.
+    pub(super) fn takes_room(&self) -> bool {
+        self.has_place() || matches!(self.placed, Placed::Failing(_))
+    }
+
     /// Whether the pod has a cgroup, or is to get one.
     fn takes_part(&self) -> bool {
         self.placed != Placed::Over && (self.run.stop.is_none() || self.has_place())
@@ -50,7 +55,7 @@ impl Engine {
         let running: BTreeSet<_> = self
             .pods
             .iter()
-            .filter(|(_, managed)| managed.has_place() || matches!(managed.placed, Placed::Failing(_)))
+            .filter(|(_, managed)| managed.takes_room())
             .map(|(uid, _)| uid.clone())
             .collect();
         let candidates: Vec<_> = self

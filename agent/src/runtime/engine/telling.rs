@@ -55,7 +55,14 @@ impl Engine {
             Placed::Failing(why) | Placed::Behind(why) => {
                 (managed.phase, Some("CgroupError".to_owned()), Some(why.clone()))
             }
-            Placed::Not | Placed::Yes | Placed::Over => (managed.phase, None, None),
+            Placed::Not | Placed::Yes | Placed::Over => match &managed.deferred {
+                Some(refusal) => (
+                    managed.phase,
+                    Some("PodResizePending".to_owned()),
+                    Some(refusal.message()),
+                ),
+                None => (managed.phase, None, None),
+            },
         };
         PodReport {
             uid: pod.uid.clone(),
