@@ -179,6 +179,20 @@ fn an_oom_kill_while_the_agent_was_away_is_told_too() {
 }
 
 #[test]
+fn an_oom_kill_that_an_earlier_agent_told_of_is_not_told_of_a_later_end() {
+    let mut node = FakeNode::new();
+    node.add("web", LIMITED);
+    node.machine.oom_kill(node.process("web", "main"));
+    node.hear();
+    node.seconds(30);
+    assert_eq!(node.state("web", "main"), "Running");
+    node.restart_agent();
+    node.exit("web", "main", ExitStatus::Signal(9));
+    let exits = |reason| node.counter(&format!("plimsoll_container_exits_total{{reason=\"{reason}\"}}"));
+    assert_eq!(exits("Error"), 1.0);
+}
+
+#[test]
 fn processes_left_behind_by_a_first_process_end_before_the_restart() {
     use plimsoll::kernel::cgroup_fs::Stubbornness;
     let mut node = FakeNode::new();

@@ -58,6 +58,7 @@ impl Engine {
                     let identity = process.identity;
                     info!(pod = %uid, container = %name, pid = identity.pid, "container adopted");
                     self.hold(uid, &name, process);
+                    self.take_kills_as_told(&path);
                     ContainerEvent::Adopted(identity)
                 }
                 None => ContainerEvent::Lost,

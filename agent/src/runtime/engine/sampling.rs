@@ -128,11 +128,7 @@ impl Engine {
     pub(super) fn note_oom(&mut self, uid: &PodUid, name: &ContainerName, now: BootTime) {
         let Some(managed) = self.pods.get(uid) else { return };
         let path = self.settings.policy.layout.container(managed.class, uid, name);
-        let Some(id) = self.actual.cgroups.get(&path).map(|cgroup| cgroup.id) else {
-            return;
-        };
-        let read = self.ports.cgroups.read(&path, ControlFile::MemoryEvents);
-        let Some(kills) = read.ok().and_then(|text| parse::key(&text, "oom_kill")) else {
+        let Some((id, kills)) = self.kills_in(&path) else {
             return;
         };
         let known = self.oom_counted.get(&id).copied().unwrap_or_default();
@@ -158,6 +154,20 @@ impl Engine {
             limit: self.limit_of(&path),
         };
         self.keep(record);
+    }
+
+    /// The kills so far in the cgroup of a container that runs on from an earlier agent are not this one's to tell.
+    pub(super) fn take_kills_as_told(&mut self, path: &CgroupPath) {
+        if let Some((id, kills)) = self.kills_in(path) {
+            self.oom_counted.insert(id, kills);
+        }
+    }
+
+    /// How often the OOM killer struck in a cgroup since it was made.
+    fn kills_in(&self, path: &CgroupPath) -> Option<(CgroupId, u64)> {
+        let id = self.actual.cgroups.get(path)?.id;
+        let text = self.ports.cgroups.read(path, ControlFile::MemoryEvents).ok()?;
+        Some((id, parse::key(&text, "oom_kill")?))
     }
 
     /// Whether OOM victims are told by a probe; without one the cgroup files serve.
