@@ -3,7 +3,8 @@
 use serde::{Deserialize, Deserializer};
 use serde_saphyr::Error as YamlError;
 
-use super::{Config, NodeAllocatable};
+use super::Config;
+use super::check::{Conflict, check};
 use crate::model::Quantity;
 
 /// Why a configuration file cannot be used. Line and column count from 1.
@@ -47,17 +48,26 @@ pub fn parse(text: &str, file: &str) -> Result<Config, ConfigError> {
         let (line, column) = yaml.location().map_or((1, 1), |at| (at.line(), at.column()));
         error(line, column, explain(&yaml))
     })?;
-    if config.enforce_node_allocatable.contains(&NodeAllocatable::None)
-        && config.enforce_node_allocatable.len() > 1
-    {
-        let line = (1..)
-            .zip(text.lines())
-            .find(|(_, line)| line.starts_with("enforceNodeAllocatable"))
-            .map_or(1, |(number, _)| number);
-        let problem = "enforceNodeAllocatable has `none` beside others: write [none] or leave it out";
-        return Err(error(line, 1, problem.to_owned()));
-    }
+    check(&config).map_err(|Conflict { at, problem }| {
+        let (line, column) = place(text, &at).unwrap_or((1, 1));
+        error(line, column, problem)
+    })?;
     Ok(config)
+}
+
+/// Line and column of where a field or option is set.
+fn place(text: &str, name: &str) -> Option<(u64, u64)> {
+    let key = |line: &str| {
+        line.match_indices(name).map(|(at, _)| at).find(|at| {
+            let after = line[at + name.len()..].trim_start_matches(['"', '\'', ' ']);
+            after.starts_with(':') && !line[..*at].contains('#')
+        })
+    };
+    let found = (1..)
+        .zip(text.lines())
+        .find_map(|(number, line)| Some((number, line, key(line)?)));
+    let (number, line, at) = found?;
+    Some((number, u64::try_from(line[..at].chars().count()).ok()? + 1))
 }
 
 /// The JSON schema of the configuration, for editors and reviews.
@@ -74,6 +84,13 @@ pub(super) fn amount<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Quant
         return Err(serde::de::Error::custom(format!("{text:?} must not be negative")));
     }
     Ok(quantity)
+}
+
+/// A switch, which kubelet writes as text; `true` and `"true"` are the same.
+pub(super) fn switch<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse()
+        .map_err(|_| serde::de::Error::custom(format!("{text:?} must be true or false")))
 }
 
 fn explain(error: &YamlError) -> String {

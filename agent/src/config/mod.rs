@@ -10,8 +10,12 @@
 //! - `config/plimsoll.yaml`, the commented default, reads as [`Config::default`] and names every field.
 //! - Printing a configuration and reading it gives the same configuration.
 
+mod check;
+mod cpu_manager;
 mod load;
+mod memory_manager;
 mod table;
+mod topology_manager;
 mod values;
 
 #[cfg(test)]
@@ -23,10 +27,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use crate::model::CgroupDriver;
-use crate::model::{Bytes, Quantity};
+use crate::model::{Bytes, CpuSet, Quantity};
 
+pub use cpu_manager::{CpuManagerPolicy, OptionsError, StaticOptions};
 pub use load::{ConfigError, parse, schema};
+pub use memory_manager::{MemoryManagerPolicy, MemoryReservation, ReservedOnNode};
 pub use table::markdown_table;
+pub use topology_manager::{TopologyOptions, TopologyPolicy, TopologyScope};
 pub use values::{
     AbsolutePath, ByteSize, CfsPeriod, CgroupRoot, MaxPods, NodeName, PodPidsLimit, ReconcilePeriod,
     SocketPath, ThrottlingFactor, UsagePeriod,
@@ -61,6 +68,28 @@ pub struct Config {
     pub enforce_node_allocatable: Vec<NodeAllocatable>,
     /// The most tasks of one pod; -1 is no limit.
     pub pod_pids_limit: PodPidsLimit,
+
+    /// Who gets CPUs of their own: `none`, or `static` for containers of Guaranteed pods that ask for whole CPUs.
+    pub cpu_manager_policy: CpuManagerPolicy,
+    /// Options of the policy `static`.
+    pub cpu_manager_policy_options: StaticOptions,
+    /// CPUs that no container gets to itself, as a list such as `0-1,32`. Their number takes the place of `cpu` in
+    /// `systemReserved` and `kubeReserved`.
+    #[serde(rename = "reservedSystemCPUs")]
+    #[schemars(with = "String")]
+    pub reserved_system_cpus: CpuSet,
+    /// How much alignment to NUMA nodes a pod needs to be let in: `none`, `best-effort`, `restricted`,
+    /// `single-numa-node`.
+    pub topology_manager_policy: TopologyPolicy,
+    /// What is aligned as one: each `container`, or the `pod`.
+    pub topology_manager_scope: TopologyScope,
+    /// Options of the topology manager.
+    pub topology_manager_policy_options: TopologyOptions,
+    /// Whose memory is bound to NUMA nodes: `None`, or `Static` for Guaranteed pods.
+    pub memory_manager_policy: MemoryManagerPolicy,
+    /// Where the memory of `systemReserved` and `kubeReserved` lies: `numaNode` and `limits` with `memory`, for the
+    /// policy `Static`.
+    pub reserved_memory: Vec<MemoryReservation>,
 
     /// Whether CPU limits are enforced by `cpu.max`.
     #[serde(rename = "cpuCFSQuota")]
@@ -118,6 +147,14 @@ impl Default for Config {
             kube_reserved: Reserved::default(),
             enforce_node_allocatable: vec![NodeAllocatable::Pods],
             pod_pids_limit: PodPidsLimit::default(),
+            cpu_manager_policy: CpuManagerPolicy::default(),
+            cpu_manager_policy_options: StaticOptions::default(),
+            reserved_system_cpus: CpuSet::EMPTY,
+            topology_manager_policy: TopologyPolicy::default(),
+            topology_manager_scope: TopologyScope::default(),
+            topology_manager_policy_options: TopologyOptions::default(),
+            memory_manager_policy: MemoryManagerPolicy::default(),
+            reserved_memory: Vec::new(),
             cpu_cfs_quota: true,
             cpu_cfs_quota_period: CfsPeriod::default(),
             memory_qos: true,

@@ -105,6 +105,67 @@ fn a_wrong_value_is_refused_with_its_place_and_what_to_write() {
             (1, 26),
             "there is: pods, none",
         ),
+        ("cpuManagerPolicy: Static\n", (1, 19), "did you mean `static`?"),
+        ("reservedSystemCPUs: 3-1\n", (1, 21), "3-1"),
+        (
+            "cpuManagerPolicyOptions: {full-pcpus: \"true\"}\n",
+            (1, 27),
+            "did you mean `full-pcpus-only`?",
+        ),
+        (
+            "cpuManagerPolicyOptions:\n  align-by-socket: yes\n",
+            (2, 20),
+            "\"yes\" must be true or false",
+        ),
+        (
+            "# cpuManagerPolicyOptions:\ncpuManagerPolicyOptions: {align-by-socket: true}\n",
+            (2, 1),
+            "cpuManagerPolicy none has no options",
+        ),
+        (
+            "cpuManagerPolicy: static\nreservedSystemCPUs: 0\ncpuManagerPolicyOptions:\n  full-pcpus-only: \"true\"\n  \
+             distribute-cpus-across-cores: \"true\"\n",
+            (5, 3),
+            "full-pcpus-only and distribute-cpus-across-cores exclude each other",
+        ),
+        (
+            "cpuManagerPolicy: static\nreservedSystemCPUs: 0\ntopologyManagerPolicy: single-numa-node\n\
+             cpuManagerPolicyOptions: {align-by-socket: true}\n",
+            (4, 27),
+            "single-numa-node exclude each other",
+        ),
+        (
+            "cpuManagerPolicyOptions: {}\ncpuManagerPolicy: static\n",
+            (2, 1),
+            "no CPU is reserved",
+        ),
+        (
+            "topologyManagerPolicy: 1-node\n",
+            (1, 24),
+            "there is: none, best-effort, restricted, single-numa-node",
+        ),
+        ("topologyManagerScope: node\n", (1, 23), "container, pod"),
+        (
+            "topologyManagerPolicyOptions: {max-allowable-numa-nodes: 7}\n",
+            (1, 58),
+            "it must be a number from 8",
+        ),
+        ("memoryManagerPolicy: static\n", (1, 22), "did you mean `Static`?"),
+        (
+            "memoryManagerPolicy: Static\nreservedMemory: []\n",
+            (1, 1),
+            "reservedMemory keeps none",
+        ),
+        (
+            "reservedMemory:\n- {numaNode: 0, limits: {memory: -1}}\n",
+            (2, 34),
+            "must not be negative",
+        ),
+        (
+            "reservedMemory:\n- numaNode: 1\n  limits: {memory: 1Gi}\n- numaNode: 1\n  limits: {memory: 2Gi}\n",
+            (1, 1),
+            "names NUMA node 1 twice",
+        ),
         ("maxPods: [\n", (1, 10), ""),
         ("- a\n- b\n", (1, 1), ""),
     ] {
@@ -114,6 +175,28 @@ fn a_wrong_value_is_refused_with_its_place_and_what_to_write() {
     }
     let long = format!("adminSocket: /{}\n", "a".repeat(120));
     assert!(problem(&long).2.contains("shorter path"));
+}
+
+#[test]
+fn managers_are_read_as_kubelet_writes_them() {
+    let text = "cpuManagerPolicy: static\ncpuManagerPolicyOptions: {full-pcpus-only: \"true\", align-by-socket: \"false\"}\n\
+                reservedSystemCPUs: 0-1,8\ntopologyManagerPolicy: restricted\ntopologyManagerScope: pod\n\
+                topologyManagerPolicyOptions: {prefer-closest-numa-nodes: \"true\", max-allowable-numa-nodes: \"16\"}\n\
+                memoryManagerPolicy: Static\nreservedMemory:\n- numaNode: 0\n  limits: {memory: 1Gi}\n";
+    let config = parse(text, "test.yaml").unwrap();
+    assert_eq!(config.cpu_manager_policy, CpuManagerPolicy::Static);
+    let options = StaticOptions {
+        full_pcpus_only: true,
+        ..StaticOptions::default()
+    };
+    assert_eq!(config.cpu_manager_policy_options, options);
+    assert_eq!(config.reserved_system_cpus.len(), 3);
+    assert_eq!(config.topology_manager_policy, TopologyPolicy::Restricted);
+    assert_eq!(config.topology_manager_policy_options.most_nodes, 16);
+    assert!(config.topology_manager_policy_options.prefer_closest);
+    assert_eq!(config.reserved_memory[0].limits.memory.value(), 1 << 30);
+    let printed = serde_saphyr::to_string(&config).unwrap();
+    assert_eq!(parse(&printed, "printed.yaml"), Ok(config), "{printed}");
 }
 
 #[test]

@@ -169,10 +169,17 @@ impl PlacementPolicy {
         } else {
             MemoryQosMode::Off
         };
+        let mut system_reserved = Reserved::from_config(&config.system_reserved);
+        let mut kube_reserved = Reserved::from_config(&config.kube_reserved);
+        // As in kubelet, where a list of CPUs takes the place of the amounts.
+        if let Ok(listed @ 1..) = u64::try_from(config.reserved_system_cpus.len()) {
+            system_reserved.cpu = MilliCpu(listed * 1000);
+            kube_reserved.cpu = MilliCpu(0);
+        }
         Ok(Self {
             layout,
-            system_reserved: Reserved::from_config(&config.system_reserved),
-            kube_reserved: Reserved::from_config(&config.kube_reserved),
+            system_reserved,
+            kube_reserved,
             // Without eviction there is no threshold to keep clear of.
             eviction_hard_memory: Amount::Bytes(Bytes(0)),
             enforce_node_allocatable: config.enforce_node_allocatable.contains(&NodeAllocatable::Pods),
@@ -211,6 +218,7 @@ impl Reserved {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::CpuSet;
 
     #[test]
     fn the_default_configuration_is_the_default_policy() {
@@ -218,5 +226,20 @@ mod tests {
             PlacementPolicy::from_config(&Config::default()),
             Ok(PlacementPolicy::default())
         );
+    }
+
+    #[test]
+    fn a_list_of_reserved_cpus_takes_the_place_of_the_amounts() {
+        let config = Config {
+            reserved_system_cpus: CpuSet::parse("0-1,8").unwrap(),
+            kube_reserved: config::Reserved {
+                cpu: Quantity::parse("500m").unwrap(),
+                ..config::Reserved::default()
+            },
+            ..Config::default()
+        };
+        let policy = PlacementPolicy::from_config(&config).unwrap();
+        assert_eq!(policy.system_reserved.cpu, MilliCpu(3000));
+        assert_eq!(policy.kube_reserved.cpu, MilliCpu(0));
     }
 }

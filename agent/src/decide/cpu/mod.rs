@@ -20,7 +20,6 @@ mod choose;
 mod defragment;
 mod explain;
 mod hints;
-mod options;
 mod policy;
 #[cfg(test)]
 mod props;
@@ -32,10 +31,10 @@ pub mod take;
 mod tests;
 mod wish;
 
+pub use crate::config::{OptionsError, StaticOptions};
 pub use admit::{Admitted, CpuAdmission};
 pub use defragment::{Move, Wholeness};
 pub use explain::{Algorithm, Explanation, Grant};
-pub use options::{OptionsError, StaticOptions};
 pub use policy::{PolicyError, StaticPolicy};
 pub use refusal::{CpuRefusal, reason};
 pub use reservation::{Reservation, ReservationError};

@@ -1,8 +1,8 @@
 //! The static policy on one machine: what may be given, and how CPUs are taken.
 
-use super::options::{OptionsError, StaticOptions};
 use super::reservation::{Reservation, ReservationError};
 use super::take::{self, NotEnough, Strategy, Taken};
+use crate::config::{OptionsError, StaticOptions};
 use crate::decide::numa::TopologyPolicy;
 use crate::model::{CpuSet, Topology};
 use crate::state::cpus::CpuAssignments;

@@ -37,33 +37,10 @@ use std::str::FromStr;
 
 use crate::model::{HugePageSize, NumaMask, Topology, TopologyHint};
 
+pub use crate::config::{TopologyOptions, TopologyPolicy, TopologyScope};
 pub use candidates::{Candidates, Room};
 pub use merge::{Merged, Voice};
-pub use options::{TopologyOptionError, TopologyOptions};
-
-/// How much alignment a pod needs to be let in.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum TopologyPolicy {
-    /// No alignment at all.
-    #[default]
-    None,
-    /// The best there is.
-    BestEffort,
-    /// Only sets that all resources prefer.
-    Restricted,
-    /// Only one node.
-    SingleNumaNode,
-}
-
-/// What is placed as one.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum TopologyScope {
-    /// Each container by itself, in order.
-    #[default]
-    Container,
-    /// All containers of a pod on the same nodes.
-    Pod,
-}
+pub use options::TooManyNodes;
 
 /// A word of the configuration that names no policy or scope.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

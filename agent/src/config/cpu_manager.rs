@@ -1,30 +1,54 @@
-//! The options of the static policy, and which of them exclude each other.
+//! Who gets CPUs of their own: the CPU manager's policy and its options, and which of them exclude each other.
 
 use std::collections::BTreeMap;
 
-use crate::decide::numa::TopologyPolicy;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::load;
+use super::topology_manager::TopologyPolicy;
 use crate::model::Topology;
 
+/// Who gets CPUs of their own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CpuManagerPolicy {
+    /// Nobody.
+    #[default]
+    None,
+    /// Containers of Guaranteed pods that ask for whole CPUs.
+    Static,
+}
+
 /// kubelet's `cpuManagerPolicyOptions`, and two of our own.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct StaticOptions {
     /// Only whole cores are given, so that no other container runs on a sibling.
+    #[serde(deserialize_with = "load::switch")]
     pub full_pcpus_only: bool,
     /// Over several NUMA nodes, each gives as much as the others.
+    #[serde(deserialize_with = "load::switch")]
     pub distribute_cpus_across_numa: bool,
     /// Aligned means: in the sockets of the chosen NUMA nodes.
+    #[serde(deserialize_with = "load::switch")]
     pub align_by_socket: bool,
     /// Each CPU on another core, as long as there are any.
+    #[serde(deserialize_with = "load::switch")]
     pub distribute_cpus_across_cores: bool,
     /// Shared containers do not run on reserved CPUs either.
+    #[serde(deserialize_with = "load::switch")]
     pub strict_cpu_reservation: bool,
     /// Stay within as few last-level caches as possible.
+    #[serde(deserialize_with = "load::switch")]
     pub prefer_align_cpus_by_uncorecache: bool,
     /// Ours: keep the promise of `full-pcpus-only` where kubelet breaks it. With reserved CPUs that split cores, kubelet
     /// may give out the siblings; with this the choice is made again among whole cores, or refused.
+    #[serde(deserialize_with = "load::switch")]
     pub strict_full_pcpus: bool,
     /// Ours: a container that by itself is as in a Guaranteed pod gets exclusive CPUs also in another pod, or in one with
     /// pod-level resources.
+    #[serde(deserialize_with = "load::switch")]
     pub mixed_pods: bool,
 }
 
@@ -88,6 +112,18 @@ const STRICT_RESERVATION: &str = "strict-cpu-reservation";
 const BY_CACHE: &str = "prefer-align-cpus-by-uncorecache";
 const STRICT_FULL_PCPUS: &str = "strict-full-pcpus";
 const MIXED_PODS: &str = "mixed-pods";
+
+impl OptionsError {
+    /// The option that is to be changed.
+    pub(super) fn option(&self) -> &str {
+        match self {
+            Self::Unknown { name, .. } => name,
+            Self::Value { name, .. } | Self::Needs { name, .. } => name,
+            Self::Exclusive { second, .. } => second,
+            Self::SocketsOverNodes | Self::NodesOverSockets { .. } => BY_SOCKET,
+        }
+    }
+}
 
 impl StaticOptions {
     /// Reads options by name, values `true` or `false` as kubelet has them.
@@ -153,16 +189,25 @@ impl StaticOptions {
         Ok(())
     }
 
+    /// Whether the options can be under this policy of the topology manager.
+    ///
+    /// # Errors
+    /// `align-by-socket` with `single-numa-node`.
+    pub fn check_under(&self, policy: TopologyPolicy) -> Result<(), OptionsError> {
+        if self.align_by_socket && policy == TopologyPolicy::SingleNumaNode {
+            return Err(OptionsError::SocketsOverNodes);
+        }
+        Ok(())
+    }
+
     /// Whether the options can be on this machine, under this policy of the topology manager.
     ///
     /// # Errors
     /// `align-by-socket` with `single-numa-node`, or where there are more sockets than NUMA nodes.
     pub fn check_on(&self, topology: &Topology, policy: TopologyPolicy) -> Result<(), OptionsError> {
+        self.check_under(policy)?;
         if !self.align_by_socket {
             return Ok(());
-        }
-        if policy == TopologyPolicy::SingleNumaNode {
-            return Err(OptionsError::SocketsOverNodes);
         }
         let (sockets, nodes) = (topology.sockets().len(), topology.nodes_with_cpus());
         if sockets > nodes {
