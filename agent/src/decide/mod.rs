@@ -7,6 +7,7 @@ pub mod conversions;
 pub mod cpu;
 pub mod desired;
 pub mod lifecycle;
+pub mod managers;
 pub mod numa;
 pub mod oom_score_adj;
 pub mod plan;
