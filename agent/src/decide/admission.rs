@@ -68,6 +68,26 @@ pub fn admit(
     running: &BTreeSet<PodUid>,
     allocatable: &Allocatable,
 ) -> Vec<(PodUid, Admission)> {
+    let mut taken = Taken::of(allocatable);
+    in_order(candidates, running)
+        .into_iter()
+        .map(|pod| {
+            let refusal = taken.refusal(pod).filter(|_| !running.contains(&pod.uid));
+            let answer = match refusal {
+                Some(refusal) => Admission::Refused(refusal),
+                None => {
+                    taken.add(pod);
+                    Admission::Admitted
+                }
+            };
+            (pod.uid.clone(), answer)
+        })
+        .collect()
+}
+
+/// The order in which pods are decided on.
+#[must_use]
+pub fn in_order<'p>(candidates: &[&'p Pod], running: &BTreeSet<PodUid>) -> Vec<&'p Pod> {
     let mut order = candidates.to_vec();
     order.sort_by_key(|pod| {
         (
@@ -78,25 +98,39 @@ pub fn admit(
             pod.uid.clone(),
         )
     });
-    let mut used = Demand::new();
     order
-        .into_iter()
-        .map(|pod| {
-            let demand = demand(pod);
-            let refusal = refusal(&demand, &used, allocatable).filter(|_| !running.contains(&pod.uid));
-            let answer = match refusal {
-                Some(refusal) => Admission::Refused(refusal),
-                None => {
-                    for (resource, amount) in demand {
-                        let sum = used.entry(resource).or_default();
-                        *sum = sum.saturating_add(amount);
-                    }
-                    Admission::Admitted
-                }
-            };
-            (pod.uid.clone(), answer)
-        })
-        .collect()
+}
+
+/// What pods with a place request together of what is allocatable.
+#[derive(Debug)]
+pub struct Taken<'a> {
+    allocatable: &'a Allocatable,
+    used: Demand,
+}
+
+impl<'a> Taken<'a> {
+    /// No pod has a place.
+    #[must_use]
+    pub fn of(allocatable: &'a Allocatable) -> Self {
+        Self {
+            allocatable,
+            used: Demand::new(),
+        }
+    }
+
+    /// Why `pod` does not fit beside the others, if so.
+    #[must_use]
+    pub fn refusal(&self, pod: &Pod) -> Option<Refusal> {
+        refusal(&demand(pod), &self.used, self.allocatable)
+    }
+
+    /// `pod` has a place from now on.
+    pub fn add(&mut self, pod: &Pod) {
+        for (resource, amount) in demand(pod) {
+            let sum = self.used.entry(resource).or_default();
+            *sum = sum.saturating_add(amount);
+        }
+    }
 }
 
 /// Whether a running pod's change from `old` to `new` is to wait: what it would request more of does not fit beside

@@ -13,6 +13,7 @@ pub mod oom_score_adj;
 pub mod plan;
 pub mod policy;
 pub mod qos;
+pub mod rehearsal;
 pub mod resources;
 pub mod tripwire;
 

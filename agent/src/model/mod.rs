@@ -16,6 +16,7 @@ mod layout;
 mod machine_cpus;
 mod node;
 mod numa_mask;
+mod placement;
 mod pod;
 mod qos;
 mod quantity;
@@ -46,6 +47,9 @@ pub use layout::{Layout, Place};
 pub use machine_cpus::{CpuKind, CpuOwner, MachineCpus};
 pub use node::{NodeCapacity, NumaMemory};
 pub use numa_mask::{NumaMask, TopologyHint};
+pub use placement::{
+    AllocatableReport, ContainerPlacement, NodeFreeMemory, PlacementReport, PodPlacement, PodRefusal,
+};
 pub use pod::{Container, ContainerKind, EnvVar, Pod, ResourceList, Resources, RestartPolicy};
 pub use qos::QosClass;
 pub use quantity::{Quantity, QuantityError};

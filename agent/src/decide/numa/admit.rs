@@ -79,6 +79,27 @@ impl<A: Admission, B: Admission> Admission for (A, B) {
     }
 }
 
+/// A resource that nobody gives has no say.
+impl<A: Admission> Admission for Option<A> {
+    type Refusal = A::Refusal;
+
+    fn room(&self, unit: Unit) -> Room {
+        self.as_ref().map(|part| part.room(unit)).unwrap_or_default()
+    }
+
+    fn hints(&self, unit: Unit, candidates: &Candidates) -> Vec<Hints> {
+        let part = self.as_ref();
+        part.map(|part| part.hints(unit, candidates)).unwrap_or_default()
+    }
+
+    fn allocate(&mut self, container: usize, placed: &Merged) -> Result<(), Self::Refusal> {
+        match self {
+            Some(part) => part.allocate(container, placed),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Why a pod was not let in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refused<R> {
