@@ -1,11 +1,12 @@
 //! The command line.
 //!
-//! Exit status: 0 done; 1 the command failed, or `check` found that the main job cannot be done; 64 (`EX_USAGE`)
-//! the command line or the configuration is wrong, and nothing was started; 69 (`EX_UNAVAILABLE`) no agent answers.
+//! Exit status: 0 done; 1 the command failed, or `check` found that the main job cannot be done, or `plan`
+//! that not every pod has a place; 64 (`EX_USAGE`) the command line or the configuration is wrong, and nothing was started; 69 (`EX_UNAVAILABLE`) no agent answers.
 
 mod check;
 mod cpus;
 mod options;
+mod plan;
 mod status;
 mod table;
 
@@ -24,7 +25,7 @@ use crate::kernel::net::{self, NetError};
 use crate::kernel::node_facts::{self, Machine};
 use crate::metrics::families;
 use crate::model::NodeReport;
-use crate::observe::{cpu_topology, node};
+use crate::observe::{cpu_topology, node, pods, supply};
 use crate::runtime;
 use options::{Command, ConfigAction, Options, Output};
 
@@ -112,6 +113,12 @@ fn execute(options: Options) -> Result<u8, Failure> {
             status(&socket, output)
         }
         Command::Cpus { topology, output } => cpus(topology.as_deref(), output),
+        Command::Plan {
+            topology,
+            pods,
+            config,
+            output,
+        } => plan(&topology, &pods, &load(config.as_deref())?, output),
         Command::Config(action) => configuration(&action),
         Command::Metrics => print(&families::markdown_table()),
         Command::Version => print(&format!("plimsoll {}\n", env!("CARGO_PKG_VERSION"))),
@@ -161,14 +168,7 @@ fn check(config: &Config, output: Output) -> Result<u8, Failure> {
 
 /// The map of this machine, or of one whose files were saved. No agent is asked, so that no CPU has an owner.
 fn cpus(topology: Option<&Path>, output: Output) -> Result<u8, Failure> {
-    let machine = match topology {
-        None => Machine::default(),
-        Some(path) => {
-            let text = node_facts::read_text(path).map_err(Failure::usage)?;
-            let at = |error| Failure::usage(format!("{}: {error}", path.display()));
-            cpu_topology::capture::machine(&text).map_err(at)?
-        }
-    };
+    let machine = topology.map_or_else(|| Ok(Machine::default()), captured)?;
     let cpus = cpu_topology::read(&machine).map_err(Failure::failed)?;
     let owners = cpus::Owners::new();
     match output {
@@ -176,6 +176,38 @@ fn cpus(topology: Option<&Path>, output: Output) -> Result<u8, Failure> {
         Output::Table => print(&cpus::show(&cpus, &owners, false)),
         Output::Wide => print(&cpus::show(&cpus, &owners, true)),
     }
+}
+
+/// The machine whose files were saved in one.
+fn captured(path: &Path) -> Result<Machine, Failure> {
+    let text = node_facts::read_text(path).map_err(Failure::usage)?;
+    let at = |error| Failure::usage(format!("{}: {error}", path.display()));
+    cpu_topology::capture::machine(&text).map_err(at)
+}
+
+/// What would become of the pods of a directory or file.
+fn plan(topology: &Path, manifests: &Path, config: &Config, output: Output) -> Result<u8, Failure> {
+    let this = Machine::default();
+    let supply = if topology == Path::new("live") {
+        supply::live(&this).map_err(Failure::failed)?
+    } else {
+        let at = |error| Failure::usage(format!("{}: {error}", topology.display()));
+        supply::captured(&captured(topology)?).map_err(at)?
+    };
+    let node_name = match &config.node_name {
+        Some(name) => name.as_str().to_owned(),
+        None => node::host_name(&this).map_err(Failure::failed)?,
+    };
+    let set = pods::look(manifests, &node_name).map_err(Failure::usage)?;
+    // What can fail here is that the configuration does not fit the machine.
+    let report = runtime::plan(config, &supply, &set)
+        .map_err(|error| Failure::usage(format!("the configuration does not fit the machine: {error:#}")))?;
+    match output {
+        Output::Json => print(&to_json(&plan::tree(&report, &supply.cpus))?)?,
+        Output::Table => print(&plan::show(&report, &supply.cpus, false))?,
+        Output::Wide => print(&plan::show(&report, &supply.cpus, true))?,
+    };
+    Ok(if plan::fits(&report) { DONE } else { FAILED })
 }
 
 fn status(socket: &Path, output: Output) -> Result<u8, Failure> {

@@ -12,7 +12,8 @@ use crate::kernel::log::LogFormat;
     name = "plimsoll",
     version,
     arg_required_else_help = true,
-    after_help = "Exit status: 0 done, 1 failed (check: the main job cannot be done), 64 wrong command line or \
+    after_help = "Exit status: 0 done, 1 failed (check: the main job cannot be done; plan: not every pod \
+                  has a place), 64 wrong command line or \
                   configuration, 69 no agent answers."
 )]
 pub(super) struct Options {
@@ -64,6 +65,20 @@ pub(super) enum Command {
         /// Show the machine whose files below /sys/devices/system a file holds, one `path: content` a line.
         #[arg(long, value_name = "FILE")]
         topology: Option<PathBuf>,
+        #[arg(long, short, value_enum, default_value_t)]
+        output: Output,
+    },
+    /// Say which pods would be placed on which CPUs and NUMA nodes, and which would be refused; needs no root.
+    Plan {
+        /// `live` for this machine, or a file of a captured one as for `cpus`.
+        #[arg(long, value_name = "FILE|live", default_value = "live")]
+        topology: PathBuf,
+        /// Pod manifests: a directory of them, or one file.
+        #[arg(long, short = 'f', value_name = "DIR|FILE")]
+        pods: PathBuf,
+        /// Configuration file, for policies and reservations.
+        #[arg(long, short, value_name = "FILE")]
+        config: Option<PathBuf>,
         #[arg(long, short, value_enum, default_value_t)]
         output: Output,
     },

@@ -8,3 +8,4 @@ pub mod numa_memory;
 pub mod parse;
 pub mod pods;
 pub mod probes;
+pub mod supply;

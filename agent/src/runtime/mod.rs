@@ -7,6 +7,7 @@
 pub mod engine;
 mod events;
 mod ground;
+mod plan;
 mod sampler;
 mod serve;
 mod watching;
@@ -21,7 +22,7 @@ use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tracing::{error, info, warn};
 
-use crate::config::Config;
+use crate::config::{Config, CpuManagerPolicy, MemoryManagerPolicy};
 use crate::kernel::cgroup_fs::RootClaim;
 use crate::kernel::clock::{Clock, RealClock};
 use crate::kernel::heap;
@@ -36,6 +37,7 @@ use sampler::Sampler;
 use serve::Served;
 use watching::{Loading, Watching};
 
+pub use plan::plan;
 pub use serve::dry_run;
 
 /// Passes of the reconcile loop after which free memory is given back.
@@ -85,6 +87,13 @@ struct Agent {
 impl Agent {
     async fn start(config: Config) -> anyhow::Result<Self> {
         let ground = Ground::prepare(&config)?;
+        if config.cpu_manager_policy != CpuManagerPolicy::None
+            || config.memory_manager_policy != MemoryManagerPolicy::None
+        {
+            warn!(
+                "cpuManagerPolicy and memoryManagerPolicy serve `plimsoll plan` only: every container shares all CPUs"
+            );
+        }
         let served = Served::bind(&config).await?;
         if config.agent.own_cgroup {
             ground.protect_self();

@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 
 use crate::model::{CpuGroup, CpuId, CpuOwner, CpuSet, MachineCpus, Topology};
 
-pub(super) use json::tree;
+pub(super) use json::{Tree, tree};
 pub(super) use map::show;
 
 /// Owners by CPU; those of CPUs that are not named are not known.

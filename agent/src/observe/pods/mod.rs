@@ -4,7 +4,7 @@
 //! used must be used exactly as Kubernetes means it; what cannot must be answered with file, document, field, line
 //! and what to do, and touch nothing else. **How.** Text → [`documents`] → tree with positions ([`node`]) → fields
 //! ([`manifest`]) → defaulting ([`defaults`]) → checks ([`validate`]) → [`Pod`]. [`directory`] watches a directory of such
-//! files and [`set`] makes one set of pods of them.
+//! files, [`look`](look()) reads one once, and [`set`] makes one set of pods of them.
 //!
 //! A pod keeps the name that its manifest gives it. (Kubelet appends the node's name to that of a static pod, to
 //! tell apart nodes in the API server's list; there is no such list here.)
@@ -19,6 +19,7 @@ pub mod directory;
 mod documents;
 mod error;
 mod field;
+mod look;
 mod manifest;
 mod node;
 #[cfg(test)]
@@ -32,6 +33,7 @@ mod uid;
 mod validate;
 
 pub use error::{ManifestError, Position};
+pub use look::look;
 pub use set::{PodChange, PodSet, SourcedPod, diff};
 
 use crate::model::{IdError, Pod};

@@ -210,7 +210,7 @@ impl PodDirectory {
     fn read(&mut self, name: &str, listed: Result<FileStamp, FileError>) {
         let path = self.path.join(name);
         let (stamp, read) = match listed.map(|stamp| (stamp, files::read_bounded(&path, MAX_FILE_BYTES))) {
-            Ok((_, Ok((content, stamp)))) => (Some(stamp), self.parse(name, &content)),
+            Ok((_, Ok((content, stamp)))) => (Some(stamp), parse(name, &content, &self.node_name)),
             Ok((stamp, Err(error))) => (Some(stamp), unreadable(name, &error)),
             Err(error) => (None, unreadable(name, &error)),
         };
@@ -221,31 +221,6 @@ impl PodDirectory {
             .unwrap_or_default();
         let manifests = succeed(&before, read);
         self.files.insert(name.to_owned(), KnownFile { stamp, manifests });
-    }
-
-    fn parse(&self, name: &str, content: &[u8]) -> Manifests {
-        match std::str::from_utf8(content) {
-            Ok(text) => read_manifests(name, text, &self.node_name),
-            Err(error) => {
-                let before = &content[..error.valid_up_to()];
-                let line_start = before
-                    .iter()
-                    .rposition(|&byte| byte == b'\n')
-                    .map_or(0, |at| at + 1);
-                let at = Position {
-                    line: before.iter().filter(|&&byte| byte == b'\n').count() + 1,
-                    column: String::from_utf8_lossy(&before[line_start..]).chars().count() + 1,
-                };
-                let error = ManifestError {
-                    at: Some(at),
-                    ..ManifestError::of_file(name, "is not UTF-8 text", "save it as UTF-8")
-                };
-                Manifests {
-                    pods: Vec::new(),
-                    errors: vec![error],
-                }
-            }
-        }
     }
 
     fn directory_error(&mut self, problem: String, advice: &'static str) {
@@ -262,14 +237,40 @@ impl AsFd for PodDirectory {
     }
 }
 
-fn is_manifest_name(name: &[u8]) -> bool {
+/// What a file of this content says.
+pub(super) fn parse(name: &str, content: &[u8], node_name: &str) -> Manifests {
+    match std::str::from_utf8(content) {
+        Ok(text) => read_manifests(name, text, node_name),
+        Err(error) => {
+            let before = &content[..error.valid_up_to()];
+            let line_start = before
+                .iter()
+                .rposition(|&byte| byte == b'\n')
+                .map_or(0, |at| at + 1);
+            let at = Position {
+                line: before.iter().filter(|&&byte| byte == b'\n').count() + 1,
+                column: String::from_utf8_lossy(&before[line_start..]).chars().count() + 1,
+            };
+            let error = ManifestError {
+                at: Some(at),
+                ..ManifestError::of_file(name, "is not UTF-8 text", "save it as UTF-8")
+            };
+            Manifests {
+                pods: Vec::new(),
+                errors: vec![error],
+            }
+        }
+    }
+}
+
+pub(super) fn is_manifest_name(name: &[u8]) -> bool {
     !name.starts_with(b".")
         && [".yaml", ".yml", ".json"]
             .iter()
             .any(|end| name.ends_with(end.as_bytes()))
 }
 
-fn unreadable(name: &str, error: &FileError) -> Manifests {
+pub(super) fn unreadable(name: &str, error: &FileError) -> Manifests {
     let (problem, advice) = match error {
         FileError::TooLarge { max, .. } => (
             format!("has more than {max} bytes"),
