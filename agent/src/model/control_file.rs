@@ -136,10 +136,18 @@ control_files! {
     CpuMax = "cpu.max", Some(Controller::Cpu);
     /// CPU pressure.
     CpuPressure = "cpu.pressure", None;
-    /// CPUs requested.
+    /// CPUs that its tasks may run on; empty for those of the parent.
     CpusetCpus = "cpuset.cpus", Some(Controller::Cpuset);
-    /// CPUs granted by the parents.
+    /// CPUs that its tasks do run on: what of those asked for the parents have, or all of the parent's if that is none.
     CpusetCpusEffective = "cpuset.cpus.effective", Some(Controller::Cpuset);
+    /// CPUs kept for partitions further down; since Linux 6.7.
+    CpusetCpusExclusive = "cpuset.cpus.exclusive", Some(Controller::Cpuset);
+    /// Whether it is a partition: `member`, `root` or `isolated`; with the reason where the kernel does not keep it.
+    CpusetPartition = "cpuset.cpus.partition", Some(Controller::Cpuset);
+    /// NUMA nodes that its tasks may have memory from; empty for those of the parent.
+    CpusetMems = "cpuset.mems", Some(Controller::Cpuset);
+    /// NUMA nodes that its tasks do have memory from.
+    CpusetMemsEffective = "cpuset.mems.effective", Some(Controller::Cpuset);
     /// Memory charged to the subtree.
     MemoryCurrent = "memory.current", Some(Controller::Memory);
     /// The most memory ever charged.

@@ -4,10 +4,13 @@
 //! - What a value renders, it accepts when read back.
 //! - A memory limit accepts what the kernel makes of it: rounded down to whole pages, and `max` for more pages than
 //!   the kernel counts.
+//! - A list accepts what the kernel makes of it: the same numbers, whatever the ranges.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use super::control_file::ControlFile;
+use super::cpu_set::CpuSet;
 use super::units::{Bytes, CpuPeriod, CpuQuota, CpuWeight, Limit};
 
 /// Linux's page size on every machine the agent is built for.
@@ -20,7 +23,7 @@ const MOST_PAGES: u64 = i64::MAX.unsigned_abs() / PAGE;
 const MOST_HUGE: u64 = MOST_PAGES - (16 << 30) / PAGE;
 
 /// What to write into an interface file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KnobValue {
     /// `cpu.weight`.
     Weight(CpuWeight),
@@ -32,6 +35,10 @@ pub enum KnobValue {
     Count(Limit<u64>),
     /// A switch, as in `memory.oom.group`.
     Switch(bool),
+    /// `cpuset.cpus`; empty for the parent's.
+    Cpus(CpuSet),
+    /// `cpuset.mems`, by the kernel's numbers; empty for the parent's.
+    NumaNodes(BTreeSet<u32>),
 }
 
 impl KnobValue {
@@ -53,6 +60,11 @@ impl KnobValue {
                 read == "max" || read.parse::<u64>().is_ok_and(|n| n / PAGE >= MOST_HUGE)
             }
             Self::CpuMax(..) => read.split_whitespace().eq(self.to_string().split_whitespace()),
+            Self::Cpus(cpus) => CpuSet::parse(read).is_ok_and(|read| read == *cpus),
+            Self::NumaNodes(nodes) => CpuSet::parse(read).is_ok_and(|read| {
+                // The kernel writes both kinds of list alike, and has fewer nodes than CPUs.
+                read.iter().map(u32::from).eq(nodes.iter().copied())
+            }),
             _ => read == self.to_string(),
         }
     }
@@ -72,12 +84,13 @@ impl KnobValue {
             | ControlFile::PidsMax
             | ControlFile::HugetlbMax(_)
             | ControlFile::HugetlbRsvdMax(_) => Some("max"),
+            ControlFile::CpusetCpus | ControlFile::CpusetMems => Some(""),
             _ => None,
         }
     }
 
     /// How much this value allows or protects, to compare with others of the same file; none for weights and
-    /// switches, which only matter among siblings.
+    /// switches, which only matter among siblings, and for lists.
     #[must_use]
     pub fn amount(&self) -> Option<u128> {
         self.amount_of(&self.to_string())
@@ -89,7 +102,7 @@ impl KnobValue {
         let mut words = read.split_whitespace();
         let first = words.next()?;
         match self {
-            Self::Weight(_) | Self::Switch(_) => None,
+            Self::Weight(_) | Self::Switch(_) | Self::Cpus(_) | Self::NumaNodes(_) => None,
             _ if first == "max" => Some(u128::MAX),
             Self::Memory(_) | Self::Count(_) => first.parse().ok(),
             Self::CpuMax(..) => {
@@ -112,6 +125,11 @@ impl fmt::Display for KnobValue {
             Self::Count(Limit::At(count)) => count.fmt(f),
             Self::Memory(Limit::Max) | Self::Count(Limit::Max) => f.write_str("max"),
             Self::Switch(on) => u8::from(*on).fmt(f),
+            Self::Cpus(cpus) => cpus.fmt(f),
+            Self::NumaNodes(nodes) => {
+                let words: Vec<_> = nodes.iter().map(u32::to_string).collect();
+                f.write_str(&words.join(","))
+            }
         }
     }
 }
@@ -121,6 +139,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::model::CpuId;
 
     #[test]
     fn a_memory_limit_accepts_the_kernels_rounding_and_nothing_else() {
@@ -137,7 +156,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_value_accepts_what_it_renders(quota in 1000_u64.., bytes: u64, count: u64, on: bool) {
+        fn a_value_accepts_what_it_renders(
+            quota in 1000_u64..,
+            bytes: u64,
+            count: u64,
+            on: bool,
+            list in prop::collection::btree_set(0_u32..64, 0..9),
+        ) {
+            let cpus = list.iter().filter_map(|&cpu| CpuId::new(cpu)).collect();
             for value in [
                 KnobValue::CpuMax(Limit::At(CpuQuota(quota)), CpuPeriod::DEFAULT),
                 KnobValue::CpuMax(Limit::Max, CpuPeriod::DEFAULT),
@@ -145,6 +171,8 @@ mod tests {
                 KnobValue::Memory(Limit::Max),
                 KnobValue::Count(Limit::At(count)),
                 KnobValue::Switch(on),
+                KnobValue::Cpus(cpus),
+                KnobValue::NumaNodes(list),
             ] {
                 let file_content = format!("{value}\n");
                 prop_assert!(value.accepts(&file_content));

@@ -164,7 +164,7 @@ fn huge_page_limits(
                 Limit::Max => Limit::Max,
             });
             [
-                (ControlFile::HugetlbMax(size), value),
+                (ControlFile::HugetlbMax(size), value.clone()),
                 (ControlFile::HugetlbRsvdMax(size), value),
             ]
         })

@@ -106,7 +106,7 @@ impl<'a> Diff<'a> {
         let mut found: Vec<_> = desired
             .knobs
             .iter()
-            .filter_map(|(&file, &value)| {
+            .filter_map(|(&file, value)| {
                 let standing = self.standing(path, actual, file)?;
                 let text = standing.text();
                 let bound = match file {
@@ -123,7 +123,7 @@ impl<'a> Diff<'a> {
                     CgroupOp::Write {
                         path: path.clone(),
                         file,
-                        value,
+                        value: value.clone(),
                         previous,
                     },
                 ))
@@ -200,7 +200,7 @@ impl Standing<'_> {
 }
 
 /// Which way `value` goes from what stands there, both within a `bound` (wanted, standing) where there is one.
-fn direction(value: KnobValue, standing: &str, bound: Option<(u128, u128)>) -> Direction {
+fn direction(value: &KnobValue, standing: &str, bound: Option<(u128, u128)>) -> Direction {
     let (wanted_bound, standing_bound) = bound.unwrap_or((u128::MAX, u128::MAX));
     match value.amount().zip(value.amount_of(standing)) {
         Some((wanted, standing)) if wanted.min(wanted_bound) < standing.min(standing_bound) => {

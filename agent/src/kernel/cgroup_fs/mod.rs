@@ -79,7 +79,7 @@ pub trait CgroupFs {
     /// The kernel's refusal; [`Fault::NoSuchFile`] when the controller is not enabled there.
     fn read(&self, path: &CgroupPath, file: ControlFile) -> Result<String, CgroupError>;
 
-    /// Writes `value` into an interface file in one write.
+    /// Writes `value` into an interface file in one write; an empty one empties a list.
     ///
     /// # Errors
     /// The kernel's refusal; [`Fault::NoSuchFile`] when the controller is not enabled there.

@@ -133,6 +133,8 @@ impl RealCgroupFs {
             flags |= OFlags::NONBLOCK;
         }
         let fd = self.open_file(path, file, flags)?;
+        // A write of nothing does not reach the kernel's handler; an empty list is an empty line.
+        let value = if value.is_empty() { "\n" } else { value };
         let written = rustix::io::retry_on_intr(|| rustix::io::write(&fd, value.as_bytes()))?;
         if written == value.len() {
             Ok(())
