@@ -1,13 +1,17 @@
-//! Pods and nodes for this stage's tests.
+//! Pods, nodes and machines for this stage's tests.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::managers::{Managers, ManagersError, managers};
+use super::policy::PlacementPolicy;
+use crate::config;
 use crate::model::{
-    Bytes, Container, ContainerKind, ContainerName, Controller, HugePageSize, MilliCpu, Namespace,
-    NodeCapacity, Pod, PodName, PodUid, Quantity, ResourceList, Resources, RestartPolicy,
+    Bytes, Container, ContainerKind, ContainerName, Controller, CpuId, CpuRecord, CpuSet, HugePageSize,
+    MachineCpus, MilliCpu, Namespace, NodeCapacity, NumaMemory, Pod, PodName, PodUid, Quantity, ResourceList,
+    Resources, RestartPolicy, Shape,
 };
 
 pub(crate) const GI: u64 = 1 << 30;
@@ -82,6 +86,70 @@ pub(crate) fn node() -> NodeCapacity {
         swap: Some(Bytes(GI)),
         pids: 32_768,
         huge_pages: [(HugePageSize(2 << 20), Bytes::mib(64))].into(),
+    }
+}
+
+/// A machine to give CPUs and memory of.
+pub(crate) struct TestMachine {
+    pub(crate) cpus: MachineCpus,
+    pub(crate) capacity: NodeCapacity,
+    pub(crate) memory: Vec<NumaMemory>,
+}
+
+impl TestMachine {
+    /// The policy of a configuration, and its managers here.
+    pub(crate) fn configured(&self, text: &str) -> (PlacementPolicy, Result<Managers, ManagersError>) {
+        let config = config::parse(text, "test.yaml").unwrap();
+        let policy = PlacementPolicy::from_config(&config).unwrap();
+        let managers = managers(&config, &policy, &self.cpus, &self.capacity, &self.memory);
+        (policy, managers)
+    }
+}
+
+/// 2 sockets of a node each, 4 cores a node, 2 threads a core, 8 GiB a node.
+pub(crate) fn two_nodes() -> TestMachine {
+    let shape = Shape {
+        sockets: 2,
+        nodes: 1,
+        l3s: 1,
+        cores: 4,
+        threads: 2,
+    };
+    let node = NumaMemory {
+        total: Bytes(8 * GI),
+        ..NumaMemory::default()
+    };
+    TestMachine {
+        cpus: all_online(shape),
+        capacity: NodeCapacity {
+            cpu: MilliCpu(16_000),
+            memory: Bytes(16 * GI),
+            ..NodeCapacity::default()
+        },
+        memory: vec![node; 2],
+    }
+}
+
+/// The CPUs of a shape, none of them set apart.
+pub(crate) fn all_online(shape: Shape) -> MachineCpus {
+    MachineCpus {
+        topology: shape.build(),
+        offline: CpuSet::EMPTY,
+        isolated: CpuSet::EMPTY,
+        nohz_full: CpuSet::EMPTY,
+        kinds: Vec::new(),
+    }
+}
+
+/// A CPU of a core, where there is one socket, one NUMA node and one cache.
+pub(crate) fn cpu_of(core: u32, cpu: u32) -> CpuRecord {
+    CpuRecord {
+        cpu: CpuId::new(cpu).unwrap(),
+        core,
+        l3: 0,
+        die: 0,
+        numa: 0,
+        socket: 0,
     }
 }
 

@@ -162,38 +162,11 @@ fn nodes(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config;
-    use crate::decide::fixtures::GI;
-    use crate::model::{CpuSet, Shape};
+    use crate::decide::fixtures::{GI, two_nodes};
 
-    /// 2 sockets of a node each, 4 cores a node, 2 threads a core, 8 GiB a node.
     fn made(text: &str) -> Result<Managers, String> {
-        let config = config::parse(text, "test.yaml").unwrap();
-        let shape = Shape {
-            sockets: 2,
-            nodes: 1,
-            l3s: 1,
-            cores: 4,
-            threads: 2,
-        };
-        let cpus = MachineCpus {
-            topology: shape.build(),
-            offline: CpuSet::EMPTY,
-            isolated: CpuSet::EMPTY,
-            nohz_full: CpuSet::EMPTY,
-            kinds: Vec::new(),
-        };
-        let capacity = NodeCapacity {
-            cpu: MilliCpu(16_000),
-            memory: Bytes(16 * GI),
-            ..NodeCapacity::default()
-        };
-        let node = NumaMemory {
-            total: Bytes(8 * GI),
-            ..NumaMemory::default()
-        };
-        let policy = PlacementPolicy::from_config(&config).unwrap();
-        managers(&config, &policy, &cpus, &capacity, &[node.clone(), node]).map_err(|error| error.to_string())
+        let (_, managers) = two_nodes().configured(text);
+        managers.map_err(|error| error.to_string())
     }
 
     #[test]

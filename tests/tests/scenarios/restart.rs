@@ -5,16 +5,24 @@ use plimsoll_tests::node::{DEAF, FakeNode};
 
 const SLEEPER: &str = "containers: [{name: main, command: [sleep]}, {name: other, command: [sleep]}]";
 
+/// A node on which `web` runs and the agent does not, maybe with the pod's record lost.
+fn away_from_web(lost: bool) -> FakeNode {
+    let mut node = FakeNode::new();
+    node.add("web", SLEEPER);
+    let before = node.machine.running();
+    node.kill_agent();
+    assert_eq!(node.machine.running(), before);
+    if lost {
+        node.lose_record("web");
+    }
+    node
+}
+
 #[test]
 fn what_runs_is_adopted_and_not_started_again() {
     for lost in [false, true] {
-        let mut node = FakeNode::new();
-        node.add("web", SLEEPER);
+        let mut node = away_from_web(lost);
         let before = node.machine.running();
-        node.kill_agent();
-        if lost {
-            node.lose_record("web");
-        }
         node.start_agent();
         node.seconds(30);
         assert_eq!(node.machine.running(), before, "record lost: {lost}");
@@ -81,12 +89,7 @@ fn a_stop_that_had_begun_goes_on_with_the_same_grace() {
 #[test]
 fn a_pod_removed_while_the_agent_was_away_is_stopped() {
     for lost in [false, true] {
-        let mut node = FakeNode::new();
-        node.add("web", SLEEPER);
-        node.kill_agent();
-        if lost {
-            node.lose_record("web");
-        }
+        let mut node = away_from_web(lost);
         node.remove("web");
         node.start_agent();
         node.seconds(2);
@@ -98,13 +101,8 @@ fn a_pod_removed_while_the_agent_was_away_is_stopped() {
 #[test]
 fn a_pod_whose_manifest_broke_while_the_agent_was_away_runs_on() {
     for lost in [false, true] {
-        let mut node = FakeNode::new();
-        node.add("web", SLEEPER);
+        let mut node = away_from_web(lost);
         let before = node.machine.running();
-        node.kill_agent();
-        if lost {
-            node.lose_record("web");
-        }
         node.write("web.yaml", "kind: Pod\nmetadata: [");
         node.start_agent();
         node.seconds(60);
@@ -122,10 +120,7 @@ fn a_pod_whose_manifest_broke_while_the_agent_was_away_runs_on() {
 
 #[test]
 fn what_was_spared_goes_once_every_manifest_can_be_read() {
-    let mut node = FakeNode::new();
-    node.add("web", SLEEPER);
-    node.kill_agent();
-    node.lose_record("web");
+    let mut node = away_from_web(true);
     node.write("web.yaml", "kind: Pod\nmetadata: [");
     node.start_agent();
     node.seconds(60);

@@ -3,24 +3,18 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::decide::fixtures::all_online;
 use crate::model::CpuKind;
 use crate::model::Shape;
 
 fn machine(sockets: u32, nodes: u32, caches: u32, cores: u32, threads: u32) -> MachineCpus {
-    let shape = Shape {
+    all_online(Shape {
         sockets,
         nodes,
         l3s: caches,
         cores,
         threads,
-    };
-    MachineCpus {
-        topology: shape.build(),
-        offline: CpuSet::EMPTY,
-        isolated: CpuSet::EMPTY,
-        nohz_full: CpuSet::EMPTY,
-        kinds: Vec::new(),
-    }
+    })
 }
 
 fn owners(list: &[(&str, CpuOwner)]) -> Owners {

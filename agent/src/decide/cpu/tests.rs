@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::{Admitted, CpuRefusal, Explanation, Grant, Reservation, StaticOptions, StaticPolicy, reason};
-use crate::decide::fixtures::{container, init, pod, simple};
+use crate::decide::fixtures::{container, cpu_of, init, pod, simple};
 use crate::decide::numa::admit::Refused;
 use crate::decide::numa::{NumaNodes, TopologyManager, TopologyPolicy, TopologyScope};
-use crate::model::{ContainerKind, CpuId, CpuRecord, CpuSet, MilliCpu, Pod, PodUid, Shape, Topology};
+use crate::model::{ContainerKind, CpuRecord, CpuSet, MilliCpu, Pod, PodUid, Shape, Topology};
 
 /// Two sockets of two nodes of four cores: 32 CPUs, siblings 16 apart.
 const SHAPE: Shape = Shape {
@@ -285,16 +285,9 @@ fn strict_full_pcpus_gives_whole_cores_where_kubelet_splits_them() {
 #[test]
 fn on_a_hybrid_machine_full_pcpus_only_never_splits_a_core() {
     // Three cores of two threads and three of one, as where a machine has large and small ones.
-    let record = |(cpu, core): (u32, u32)| CpuRecord {
-        cpu: CpuId::new(cpu).unwrap(),
-        core,
-        l3: 0,
-        die: 0,
-        numa: 0,
-        socket: 0,
-    };
     let cores = [0, 0, 2, 2, 4, 4, 6, 7, 8];
-    let hybrid = Topology::new((0..).zip(cores).map(record), []).unwrap();
+    let cpus = cores.into_iter().zip(0..).map(|(core, cpu)| cpu_of(core, cpu));
+    let hybrid = Topology::new(cpus, []).unwrap();
     let admit = |reserved, count| {
         let (policy, manager) = policy(hybrid.clone(), "full-pcpus-only", reserved);
         let admitted = policy.admit(&manager, &policy.start(), &one(count));

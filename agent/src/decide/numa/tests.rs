@@ -2,23 +2,16 @@
 
 use super::admit::{Admission, Refused, Unit, admit};
 use super::*;
-use crate::model::{CpuId, CpuRecord, NumaRecord};
+use crate::decide::fixtures::cpu_of;
+use crate::model::NumaRecord;
 
 /// Nodes at these distances, row by row, or at the kernel's own when there are none.
 pub(super) fn machine(nodes: usize, distances: &[u32]) -> NumaNodes {
-    let cpu = CpuRecord {
-        cpu: CpuId::new(0).unwrap(),
-        core: 0,
-        l3: 0,
-        die: 0,
-        numa: 0,
-        socket: 0,
-    };
     let records = (0..nodes).map(|id| NumaRecord {
         id: u32::try_from(id).unwrap(),
         distances: Vec::new(),
     });
-    let mut made = NumaNodes::of(&Topology::new([cpu], records).unwrap());
+    let mut made = NumaNodes::of(&Topology::new([cpu_of(0, 0)], records).unwrap());
     if !distances.is_empty() {
         made.distances = distances.to_vec();
     }
@@ -55,6 +48,14 @@ fn hints(resource: Resource, preferred: u32, masks: &[u64]) -> Hints {
         resource,
         choices: Some(masks.iter().map(hint).collect()),
     }
+}
+
+/// Hints of the candidates whose nodes have `need` together.
+fn serving(resource: Resource, need: u64, candidates: &Candidates, by_node: &[u64]) -> Hints {
+    let sums = candidates.masks().iter().zip(candidates.sums(by_node));
+    let enough = sums.filter(|(_, sum)| *sum >= need);
+    let masks: Vec<u64> = enough.map(|(mask, _)| mask.bits()).collect();
+    hints(resource, 1, &masks)
 }
 
 #[test]
@@ -121,20 +122,10 @@ fn a_machine_of_64_full_nodes_is_merged() {
     let nodes = machine(64, &[]);
     let drained: Vec<u64> = (0..64).map(|node| node % 2).collect();
     let candidates = Candidates::new(&nodes, &room(&[drained.clone(), vec![1; 64]]));
-    let serve = |resource, need, by_node: &[u64]| {
-        let sums = candidates.sums(by_node);
-        let enough = candidates
-            .masks()
-            .iter()
-            .zip(sums)
-            .filter(|(_, sum)| *sum >= need);
-        let masks: Vec<u64> = enough.map(|(mask, _)| mask.bits()).collect();
-        hints(resource, 1, &masks)
-    };
     // Kubelet would try (2⁶⁴ − 1)² combinations.
     let merged = manager(TopologyPolicy::BestEffort, nodes).merge(&[
-        serve(Resource::Cpu, 3, &drained),
-        serve(Resource::Memory, 2, &[1; 64]),
+        serving(Resource::Cpu, 3, &candidates, &drained),
+        serving(Resource::Memory, 2, &candidates, &[1; 64]),
     ]);
     let mask = merged.hint.mask.unwrap();
     assert_eq!(mask, NumaMask::from_bits(0b10_1010));
@@ -170,14 +161,7 @@ impl Admission for OneEach {
     fn hints(&self, unit: Unit, candidates: &Candidates) -> Vec<Hints> {
         self.asked.borrow_mut().push(unit);
         let need = if unit == Unit::Pod { 2 } else { 1 };
-        let sums = candidates.sums(&self.free);
-        let enough = candidates
-            .masks()
-            .iter()
-            .zip(sums)
-            .filter(|(_, sum)| *sum >= need);
-        let masks: Vec<u64> = enough.map(|(mask, _)| mask.bits()).collect();
-        vec![hints(Resource::Cpu, 1, &masks)]
+        vec![serving(Resource::Cpu, need, candidates, &self.free)]
     }
 
     fn allocate(&mut self, container: usize, placed: &Merged) -> Result<(), String> {

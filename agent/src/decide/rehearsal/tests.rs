@@ -3,44 +3,17 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::config;
-use crate::decide::fixtures::{GI, container, init, pod, simple, valid_pods};
-use crate::decide::managers::managers;
-use crate::decide::policy::PlacementPolicy;
-use crate::model::{Bytes, ContainerKind, MachineCpus, MilliCpu, NodeCapacity, NumaMemory, QosClass, Shape};
+use crate::decide::fixtures::{container, init, pod, simple, two_nodes, valid_pods};
+use crate::model::{ContainerKind, QosClass};
 
 const STATIC: &str = "cpuManagerPolicy: static\nreservedSystemCPUs: 0,8\n";
 
 fn rehearsed(text: &str, pods: &[Pod]) -> Rehearsal {
-    let config = config::parse(text, "test.yaml").unwrap();
-    let shape = Shape {
-        sockets: 2,
-        nodes: 1,
-        l3s: 1,
-        cores: 4,
-        threads: 2,
-    };
-    let cpus = MachineCpus {
-        topology: shape.build(),
-        offline: CpuSet::EMPTY,
-        isolated: CpuSet::EMPTY,
-        nohz_full: CpuSet::EMPTY,
-        kinds: Vec::new(),
-    };
-    let capacity = NodeCapacity {
-        cpu: MilliCpu(16_000),
-        memory: Bytes(16 * GI),
-        ..NodeCapacity::default()
-    };
-    let node = NumaMemory {
-        total: Bytes(8 * GI),
-        ..NumaMemory::default()
-    };
-    let policy = PlacementPolicy::from_config(&config).unwrap();
-    let managers = managers(&config, &policy, &cpus, &capacity, &[node.clone(), node]).unwrap();
-    let allocatable = crate::decide::allocatable::allocatable(&capacity, &policy);
+    let machine = two_nodes();
+    let (policy, managers) = machine.configured(text);
+    let allocatable = crate::decide::allocatable::allocatable(&machine.capacity, &policy);
     let pods: Vec<_> = pods.iter().collect();
-    rehearse(managers, &cpus.topology, &pods, &allocatable)
+    rehearse(managers.unwrap(), &machine.cpus.topology, &pods, &allocatable)
 }
 
 fn whole(name: &str, cpus: u32, gib: u32) -> Pod {

@@ -1,7 +1,8 @@
 //! Known answers on known machines.
 
 use super::{NotEnough, Strategy, distributed, packed};
-use crate::model::{CpuId, CpuRecord, CpuSet, Shape, Topology};
+use crate::decide::fixtures::cpu_of;
+use crate::model::{CpuSet, Shape, Topology};
 
 fn set(list: &str) -> CpuSet {
     CpuSet::parse(list).unwrap()
@@ -104,16 +105,9 @@ fn too_many_are_refused_with_the_numbers() {
 #[test]
 fn a_hybrid_machine_counts_the_threads_that_a_core_has() {
     // Two cores of two threads and four of one.
-    let record = |(cpu, core): (u32, u32)| CpuRecord {
-        cpu: CpuId::new(cpu).unwrap(),
-        core,
-        l3: 0,
-        die: 0,
-        numa: 0,
-        socket: 0,
-    };
-    let cores = [(0, 0), (1, 0), (2, 2), (3, 2), (4, 4), (5, 5), (6, 6), (7, 7)];
-    let hybrid = Topology::new(cores.map(record), []).unwrap();
+    let cores = [0, 0, 2, 2, 4, 5, 6, 7];
+    let cpus = cores.into_iter().zip(0..).map(|(core, cpu)| cpu_of(core, cpu));
+    let hybrid = Topology::new(cpus, []).unwrap();
     assert_eq!(take(&hybrid, "0-7", 4), "4-7");
     assert_eq!(take(&hybrid, "0-5", 4), "0-1,4-5");
     assert_eq!(take(&hybrid, "0-3,4", 3), "0-1,4");
