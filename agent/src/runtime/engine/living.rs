@@ -60,7 +60,7 @@ impl Engine {
                 self.perform(uid, &action, now);
             }
         }
-        self.end_for_good(uid, now);
+        self.end_for_good(uid);
     }
 
     fn perform(&mut self, uid: &PodUid, action: &Action, now: BootTime) {
@@ -227,7 +227,7 @@ impl Engine {
     }
 
     /// The pod has ended by itself for good: its cgroups go, and what it held is free.
-    fn end_for_good(&mut self, uid: &PodUid, now: BootTime) {
+    fn end_for_good(&mut self, uid: &PodUid) {
         let Some(managed) = self.pods.get_mut(uid) else {
             return;
         };
@@ -235,7 +235,6 @@ impl Engine {
             managed.placed = Placed::Over;
             managed.unsaved = true;
             self.unsettled = true;
-            self.take_deferred(now);
         }
     }
 
@@ -258,7 +257,6 @@ impl Engine {
             warn!(%error, "the cgroup of a pod that is gone cannot be found; tried again");
         }
         self.take_on(uid, now);
-        self.take_deferred(now);
     }
 
     /// Writes the records that are out of date.

@@ -6,7 +6,9 @@
 //!
 //! - [`wanting`]: which pods there are to be;
 //! - [`placing`]: admission → desired tree → plan → apply, for all pods at once; only what differs is touched;
+//! - [`reading`]: the tree as the kernel has it, and what somebody else changed in it;
 //! - [`living`]: each pod's containers, by `decide::lifecycle`;
+//! - [`logs`]: what the containers write, held to its cap;
 //! - [`recovering`]: at start, records and running processes become pods again;
 //! - [`sampling`]: readings into the usage store;
 //! - [`telling`]: the report.
@@ -215,7 +217,9 @@ impl Engine {
         self.poll_removals(now);
         for _ in 0..ROUNDS {
             // Places first: nothing may start under values that are not right yet.
-            if std::mem::take(&mut self.unsettled) {
+            if self.unsettled {
+                self.take_deferred(now);
+                self.unsettled = false;
                 self.place(now);
                 self.poll_removals(now);
             }

@@ -184,15 +184,14 @@ impl Engine {
         }
     }
 
-    /// Pods without a place, and cgroups of pods that somebody removed, are looked at again at every pass.
+    /// Pods that wait for their place are looked at again at every pass.
     pub(super) fn retry_placing(&mut self) {
         self.unsettled |= self.pods.values().any(|managed| {
             let waits = matches!(
                 managed.placed,
                 Placed::Not | Placed::Failing(_) | Placed::Behind(_)
             );
-            let lost = managed.placed == Placed::Yes && !self.actual.cgroups.contains_key(&managed.cgroup);
-            managed.takes_part() && (waits || lost)
+            managed.takes_part() && waits
         });
     }
 

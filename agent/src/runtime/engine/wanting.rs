@@ -40,7 +40,6 @@ impl Engine {
                 }
             }
         }
-        self.take_deferred(now);
         self.settle(now);
     }
 
@@ -53,7 +52,11 @@ impl Engine {
             self.take_on(uid, now);
             return;
         };
-        let deferred = if known.takes_room() {
+        if known.run.stop.is_some() {
+            return;
+        }
+        let differs = known.run.pod != sourced.pod;
+        let deferred = if differs && known.takes_room() {
             let others = self
                 .pods
                 .iter()
@@ -66,11 +69,8 @@ impl Engine {
         let Some(known) = self.pods.get_mut(uid) else {
             return;
         };
-        if known.run.stop.is_some() {
-            return;
-        }
         let before = std::mem::replace(&mut known.deferred, deferred);
-        if known.run.pod == sourced.pod {
+        if !differs {
             return;
         }
         if known.class != qos_class(&sourced.pod) {
