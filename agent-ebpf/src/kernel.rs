@@ -89,6 +89,27 @@ macro_rules! fact {
     };
 }
 
+/// The object's events in a ring, [`crate::maps::EVENTS`], and `dropped()`, which counts one that finds no room there in
+/// [`crate::maps::DROPPED`].
+#[macro_export]
+macro_rules! events {
+    ($bytes:expr) => {
+        #[aya_ebpf::macros::map]
+        static EVENTS: aya_ebpf::maps::RingBuf = aya_ebpf::maps::RingBuf::with_byte_size($bytes, 0);
+        #[aya_ebpf::macros::map]
+        static DROPPED: aya_ebpf::maps::PerCpuArray<u64> =
+            aya_ebpf::maps::PerCpuArray::with_max_entries(1, 0);
+
+        fn dropped() -> i32 {
+            if let Some(count) = DROPPED.get_ptr_mut(0) {
+                // SAFETY: this CPU's own counter.
+                unsafe { *count += 1 };
+            }
+            0
+        }
+    };
+}
+
 /// `begin` and `end` of a stall of the current task, timed in the map [`crate::maps::STALLS`] of the object.
 #[macro_export]
 macro_rules! stopwatch {

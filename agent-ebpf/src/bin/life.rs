@@ -16,20 +16,17 @@ mod program {
     use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_probe_read_kernel_str};
     use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid};
     use aya_ebpf::macros::{btf_tracepoint, map};
-    use aya_ebpf::maps::{Array, LruHashMap, PerCpuArray, RingBuf};
+    use aya_ebpf::maps::{Array, LruHashMap};
     use aya_ebpf::programs::BtfTracePointContext;
     use plimsoll_ebpf::kernel::{field, known, peek};
     use plimsoll_ebpf::wire::{CgroupChanged, CgroupMade, NAME_BYTES, Process, Root, kind};
-    use plimsoll_ebpf::{fact, facts, maps, object};
+    use plimsoll_ebpf::{events, fact, facts, maps, object};
 
     object!(facts::Life);
+    events!(maps::LIFE_RING_BYTES);
 
     #[map]
-    static EVENTS: RingBuf = RingBuf::with_byte_size(maps::LIFE_RING_BYTES, 0);
-    #[map]
     static ROOT: Array<Root> = Array::with_max_entries(1, 0);
-    #[map]
-    static DROPPED: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
     /// Processes of which the end was told, by process id and start time.
     #[map]
     static ENDED: LruHashMap<[u64; 2], u64> = LruHashMap::with_max_entries(maps::MAX_ENDED, 0);
@@ -221,13 +218,5 @@ mod program {
         let ancestor: u64 = peek(cgroup as u64, fact!(cgroup_ancestors) + 8 * level);
         let node: u64 = peek(ancestor, fact!(cgroup_node));
         peek::<u64>(node, fact!(node_id)) == root.id
-    }
-
-    fn dropped() -> i32 {
-        if let Some(count) = DROPPED.get_ptr_mut(0) {
-            // SAFETY: this CPU's own counter.
-            unsafe { *count += 1 };
-        }
-        0
     }
 }

@@ -11,28 +11,19 @@ mod program {
     use aya_ebpf::bindings::BPF_RB_FORCE_WAKEUP;
     use aya_ebpf::helpers::generated::{bpf_get_current_cgroup_id, bpf_ktime_get_boot_ns};
     use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid};
-    use aya_ebpf::macros::{btf_tracepoint, map};
-    use aya_ebpf::maps::{PerCpuArray, RingBuf};
+    use aya_ebpf::macros::btf_tracepoint;
     use aya_ebpf::programs::BtfTracePointContext;
     use plimsoll_ebpf::kernel::{field, known, peek};
     use plimsoll_ebpf::wire::{OomVictim, kind};
-    use plimsoll_ebpf::{fact, facts, maps, object};
+    use plimsoll_ebpf::{events, fact, facts, maps, object};
 
     object!(facts::Oom);
-
-    #[map]
-    static EVENTS: RingBuf = RingBuf::with_byte_size(maps::OOM_RING_BYTES, 0);
-    #[map]
-    static DROPPED: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+    events!(maps::OOM_RING_BYTES);
 
     #[btf_tracepoint(function = "mark_victim")]
     fn mark_victim(ctx: BtfTracePointContext) -> i32 {
         let Some(mut entry) = EVENTS.reserve::<OomVictim>(0) else {
-            if let Some(count) = DROPPED.get_ptr_mut(0) {
-                // SAFETY: this CPU's own counter.
-                unsafe { *count += 1 };
-            }
-            return 0;
+            return dropped();
         };
         // SAFETY: typed loads from the task that is the first argument; the helpers take no pointers.
         unsafe {

@@ -13,28 +13,19 @@ mod program {
     use aya_ebpf::EbpfContext;
     use aya_ebpf::bindings::BPF_RB_FORCE_WAKEUP;
     use aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns;
-    use aya_ebpf::macros::{fentry, map};
-    use aya_ebpf::maps::{PerCpuArray, RingBuf};
+    use aya_ebpf::macros::fentry;
     use aya_ebpf::programs::FEntryContext;
     use plimsoll_ebpf::kernel::field;
     use plimsoll_ebpf::wire::{OomDomain, kind};
-    use plimsoll_ebpf::{fact, facts, maps, object};
+    use plimsoll_ebpf::{events, fact, facts, maps, object};
 
     object!(facts::Oomx);
-
-    #[map]
-    static EVENTS: RingBuf = RingBuf::with_byte_size(maps::OOM_RING_BYTES, 0);
-    #[map]
-    static DROPPED: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+    events!(maps::OOM_RING_BYTES);
 
     #[fentry(function = "oom_kill_process")]
     fn oom_kill_process(ctx: FEntryContext) -> i32 {
         let Some(mut entry) = EVENTS.reserve::<OomDomain>(0) else {
-            if let Some(count) = DROPPED.get_ptr_mut(0) {
-                // SAFETY: this CPU's own counter.
-                unsafe { *count += 1 };
-            }
-            return 0;
+            return dropped();
         };
         // SAFETY: typed loads from the `oom_control` that is the first argument.
         unsafe {
