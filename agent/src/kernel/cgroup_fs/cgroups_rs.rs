@@ -38,7 +38,7 @@ use cgroups_rs::fs::{Controller as _, Hierarchy, MaxValue, Subsystem};
 use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
-use super::real::parent_and_name;
+use super::real::{parent_and_name, removed};
 use super::{CgroupError, CgroupFs, CgroupOperation, RealCgroupFs, kill};
 use crate::model::{CgroupId, CgroupPath, ControlFile};
 
@@ -183,14 +183,7 @@ impl CgroupFs for CgroupsRsFs {
                 .delete()
                 .map_err(|error| errno_of(&error))
         };
-        match remove() {
-            Ok(()) | Err(Errno::NOENT | Errno::NODEV) => Ok(()),
-            Err(errno) => Err(CgroupError::of_cgroup(
-                CgroupOperation::Remove,
-                path,
-                errno.into(),
-            )),
-        }
+        removed(path, remove())
     }
 
     fn remove_tree(&self, path: &CgroupPath) -> Result<(), CgroupError> {

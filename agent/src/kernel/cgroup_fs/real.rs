@@ -143,6 +143,11 @@ impl RealCgroupFs {
         }
     }
 
+    fn try_remove(&self, path: &CgroupPath) -> Result<(), Errno> {
+        let (parent, name) = parent_and_name(path)?;
+        rustix::fs::unlinkat(self.dir(&parent)?, name, AtFlags::REMOVEDIR)
+    }
+
     fn try_children(&self, path: &CgroupPath) -> Result<Vec<String>, Errno> {
         let fd = self.beneath(&relative(path), OFlags::RDONLY | OFlags::DIRECTORY)?;
         let mut names = Vec::new();
@@ -203,6 +208,18 @@ pub(super) fn parent_and_name(path: &CgroupPath) -> Result<(CgroupPath, &str), E
     path.parent().zip(path.name()).ok_or(Errno::BUSY)
 }
 
+/// What came of removing `path`: one that is gone already is removed.
+pub(super) fn removed(path: &CgroupPath, result: Result<(), Errno>) -> Result<(), CgroupError> {
+    match result {
+        Ok(()) | Err(Errno::NOENT | Errno::NODEV) => Ok(()),
+        Err(errno) => Err(CgroupError::of_cgroup(
+            CgroupOperation::Remove,
+            path,
+            errno.into(),
+        )),
+    }
+}
+
 impl CgroupFs for RealCgroupFs {
     fn create(&self, path: &CgroupPath) -> Result<CgroupId, CgroupError> {
         let make = || {
@@ -216,33 +233,14 @@ impl CgroupFs for RealCgroupFs {
     }
 
     fn remove(&self, path: &CgroupPath) -> Result<(), CgroupError> {
-        let remove = || {
-            let (parent, name) = parent_and_name(path)?;
-            rustix::fs::unlinkat(self.dir(&parent)?, name, AtFlags::REMOVEDIR)
-        };
-        match remove() {
-            Ok(()) | Err(Errno::NOENT | Errno::NODEV) => Ok(()),
-            Err(errno) => Err(CgroupError::of_cgroup(
-                CgroupOperation::Remove,
-                path,
-                errno.into(),
-            )),
-        }
+        removed(path, self.try_remove(path))
     }
 
     fn remove_tree(&self, path: &CgroupPath) -> Result<(), CgroupError> {
-        match self
+        let emptied = self
             .beneath(&relative(path), OFlags::RDONLY | OFlags::DIRECTORY)
-            .and_then(empty_out)
-        {
-            Ok(()) => self.remove(path),
-            Err(Errno::NOENT | Errno::NODEV) => Ok(()),
-            Err(errno) => Err(CgroupError::of_cgroup(
-                CgroupOperation::Remove,
-                path,
-                errno.into(),
-            )),
-        }
+            .and_then(empty_out);
+        removed(path, emptied.and_then(|()| self.try_remove(path)))
     }
 
     fn children(&self, path: &CgroupPath) -> Result<Vec<String>, CgroupError> {
