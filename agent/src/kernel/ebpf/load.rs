@@ -40,7 +40,7 @@ pub enum LoadError {
         source: Box<EbpfError>,
     },
     /// The kernel refused a program.
-    #[error("cannot {step} {program} of {}.o: {source}", object.name())]
+    #[error("cannot {step} {program} of {}.o: {}", object.name(), reason(source))]
     Program {
         /// Which object.
         object: Object,
@@ -71,6 +71,19 @@ pub enum LoadError {
         /// Why.
         source: io::Error,
     },
+}
+
+/// Why the kernel refused a program. What it refuses before verifying it has no verifier's log to show.
+fn reason(error: &ProgramError) -> String {
+    match error {
+        ProgramError::LoadError {
+            io_error,
+            verifier_log,
+        } if verifier_log.to_string().trim().is_empty() => {
+            format!("the BPF_PROG_LOAD syscall returned {io_error}")
+        }
+        _ => error.to_string(),
+    }
 }
 
 /// An object in the kernel. Dropping it detaches its programs and frees its maps.
