@@ -2,11 +2,17 @@
 
 use plimsoll::kernel::cgroup_fs::contract::{BEHAVIOURS, Behaviour, Host};
 use plimsoll::kernel::cgroup_fs::{CgroupFs, CgroupsRsFs};
-use plimsoll::model::{CgroupPath, Controller};
+use plimsoll::model::{CgroupPath, Controller, CpuId};
 
-use crate::support::{TestRoot, can_make_cgroups};
+use crate::support::{TestRoot, Unplugged, can_make_cgroups, kernel_version};
 
-struct Direct(TestRoot);
+struct Direct(TestRoot, Unplugged);
+
+impl Direct {
+    fn new() -> Self {
+        Self(TestRoot::new(), Unplugged::default())
+    }
+}
 
 impl Host for Direct {
     fn fs(&self) -> &dyn CgroupFs {
@@ -23,6 +29,14 @@ impl Host for Direct {
 
     fn settle(&self, path: &CgroupPath) {
         self.0.settle(path);
+    }
+
+    fn kernel(&self) -> (u32, u32) {
+        kernel_version()
+    }
+
+    fn set_online(&self, cpu: CpuId, online: bool) {
+        self.1.set_online(cpu, online);
     }
 }
 
@@ -44,14 +58,22 @@ impl Host for ByCrate {
     fn settle(&self, path: &CgroupPath) {
         self.0.settle(path);
     }
+
+    fn kernel(&self) -> (u32, u32) {
+        self.0.kernel()
+    }
+
+    fn set_online(&self, cpu: CpuId, online: bool) {
+        self.0.set_online(cpu, online);
+    }
 }
 
 fn run(behaviours: impl Iterator<Item = &'static Behaviour>) {
     let mut checked = 0;
     for behaviour in behaviours {
         println!("{}", behaviour.says);
-        (behaviour.check)(&Direct(TestRoot::new()));
-        let host = Direct(TestRoot::new());
+        (behaviour.check)(&Direct::new());
+        let host = Direct::new();
         let fs = CgroupsRsFs::open(&host.0.root.directory).unwrap();
         (behaviour.check)(&ByCrate(host, fs));
         checked += 1;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use plimsoll::kernel::cgroup_fs::{
     CgroupFs, DelegatedRoot, ParentPolicy, RealCgroupFs, find_mount, set_up_root,
 };
-use plimsoll::model::{CgroupPath, ControlFile, Controller};
+use plimsoll::model::{CgroupPath, ControlFile, Controller, CpuId};
 
 /// Longest wait for the kernel to let go of a killed process; under emulation a second is common.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -105,6 +105,43 @@ impl TestRoot {
             !self.populated(at)
         });
     }
+}
+
+/// The running kernel's major and minor version.
+pub(crate) fn kernel_version() -> (u32, u32) {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release.split('.').map(|part| part.parse().unwrap());
+    (numbers.next().unwrap(), numbers.next().unwrap())
+}
+
+/// CPUs taken offline, online again when the test ends however it ends.
+#[derive(Default)]
+pub(crate) struct Unplugged(RefCell<BTreeSet<CpuId>>);
+
+impl Unplugged {
+    pub(crate) fn set_online(&self, cpu: CpuId, online: bool) {
+        set_online(cpu, online).unwrap();
+        if online {
+            self.0.borrow_mut().remove(&cpu);
+        } else {
+            self.0.borrow_mut().insert(cpu);
+        }
+    }
+}
+
+impl Drop for Unplugged {
+    fn drop(&mut self) {
+        for &cpu in self.0.borrow().iter() {
+            if let Err(error) = set_online(cpu, true) {
+                eprintln!("CPU {} stays offline: {error}", cpu.index());
+            }
+        }
+    }
+}
+
+fn set_online(cpu: CpuId, online: bool) -> std::io::Result<()> {
+    let switch = format!("/sys/devices/system/cpu/cpu{}/online", cpu.index());
+    std::fs::write(switch, if online { "1" } else { "0" })
 }
 
 /// A process's state as `/proc/PID/stat` has it: `R`, `S`, `D`, `T`, `Z`…

@@ -133,6 +133,8 @@ fn in_vm(series: &str, options: &Options) -> Result<End> {
     command.extend(harness_arguments(options));
     let mut spec = VmSpec::new(series, command);
     spec.files = vec![vm::cli::plimsoll(false)?, vm::cli::test_program("kernel")?];
+    // Cpusets and partitions need more than two CPUs to be told apart.
+    spec.cpus = 4;
     spec.memory_mib = 2048;
     spec.swap_mib = 256;
     spec.disk_mib = 256;

@@ -1,16 +1,19 @@
 //! What every [`CgroupFs`] must do, the fake as much as the kernel: one list of behaviours, run on each.
 //!
 //! A behaviour is a function that gets a [`Host`] whose root is empty and, where it says so, has the `cpu`,
-//! `memory` and `pids` controllers, and panics when the file system does something else. The kernel is the measure: where the two differ,
-//! the fake is wrong.
+//! `cpuset`, `memory` and `pids` controllers, and panics when the file system does something else. The kernel is the
+//! measure: where the two differ, the fake is wrong. Where kernels differ, [`Host::kernel`] tells which one it is.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
     reason = "a test suite that other crates' tests call: a failure is a panic"
 )]
 
+mod cpuset;
+mod values;
+
 use super::{CgroupFs, CgroupOperation, Fault};
-use crate::model::{CgroupPath, ControlFile};
+use crate::model::{CgroupPath, ControlFile, CpuId};
 
 /// A cgroup file system with a way to have processes in it.
 pub trait Host {
@@ -28,6 +31,12 @@ pub trait Host {
 
     /// Returns once killed processes are out of the cgroup.
     fn settle(&self, path: &CgroupPath);
+
+    /// The kernel's major and minor version.
+    fn kernel(&self) -> (u32, u32);
+
+    /// Plugs a CPU in or out; the cgroups may learn of it a moment later.
+    fn set_online(&self, cpu: CpuId, online: bool);
 }
 
 /// One behaviour.
@@ -37,7 +46,7 @@ pub struct Behaviour {
     pub says: &'static str,
     /// Panics when the file system does something else.
     pub check: fn(&dyn Host),
-    /// Whether the root must have the `cpu`, `memory` and `pids` controllers.
+    /// Whether the root must have the `cpu`, `cpuset`, `memory` and `pids` controllers, and the machine CPUs 0 to 3.
     pub needs_controllers: bool,
 }
 
@@ -96,10 +105,33 @@ pub const BEHAVIOURS: &[Behaviour] = &[
     ),
     controllers(
         "values outside a file's range are refused and change nothing",
-        ranges,
+        values::ranges,
     ),
-    controllers("memory values are rounded down to pages", page_rounding),
-    controllers("cpu.max keeps the period that is not given", cpu_max_period),
+    controllers("memory values are rounded down to pages", values::page_rounding),
+    controllers(
+        "cpu.max keeps the period that is not given",
+        values::cpu_max_period,
+    ),
+    controllers(
+        "a list of CPUs or nodes reads back in the kernel's form, and what is none is refused",
+        cpuset::lists,
+    ),
+    controllers(
+        "a cgroup has what it asks for of what its parent has, or all of that",
+        cpuset::flows_down,
+    ),
+    controllers(
+        "a cpuset's files come and go with the controller",
+        cpuset::needs_controller,
+    ),
+    controllers(
+        "before Linux 7.0 a list cannot be emptied above processes",
+        cpuset::emptying,
+    ),
+    controllers(
+        "a CPU that goes offline is taken out below and given back later",
+        cpuset::hot_unplug,
+    ),
 ];
 
 fn path(text: &str) -> CgroupPath {
@@ -350,99 +382,6 @@ fn kill_below(host: &dyn Host) {
     assert_eq!(write(fs, "a", ControlFile::Kill, "2"), Err(libc::ERANGE));
 }
 
-fn ranges(host: &dyn Host) {
-    let fs = host.fs();
-    enable(fs, "", "+cpu +memory +pids").unwrap();
-    fs.create(&path("a")).unwrap();
-    let cases: &[(ControlFile, &[(&str, i32)])] = &[
-        (
-            ControlFile::CpuWeight,
-            &[
-                ("0", libc::ERANGE),
-                ("10001", libc::ERANGE),
-                ("max", libc::EINVAL),
-                ("-1", libc::EINVAL),
-            ],
-        ),
-        (
-            ControlFile::CpuMax,
-            &[
-                ("999 100000", libc::EINVAL),
-                ("100000 999", libc::EINVAL),
-                ("100000 1000001", libc::EINVAL),
-                ("x", libc::EINVAL),
-            ],
-        ),
-        (
-            ControlFile::MemoryMax,
-            &[("-1", libc::EINVAL), ("1X", libc::EINVAL), ("most", libc::EINVAL)],
-        ),
-        (
-            ControlFile::MemoryOomGroup,
-            &[("2", libc::EINVAL), ("on", libc::EINVAL)],
-        ),
-        (
-            ControlFile::PidsMax,
-            &[("-1", libc::EINVAL), ("4194305", libc::EINVAL)],
-        ),
-    ];
-    for (file, refused) in cases {
-        let before = read(fs, "a", *file);
-        for (value, errno) in *refused {
-            assert_eq!(write(fs, "a", *file, value), Err(*errno), "{file} {value:?}");
-        }
-        assert_eq!(read(fs, "a", *file), before, "{file}");
-    }
-    for (file, value) in [
-        (ControlFile::CpuWeight, "10000"),
-        (ControlFile::CpuWeight, "1"),
-        (ControlFile::CpuMax, "1000 1000"),
-        (ControlFile::CpuMax, "max 1000000"),
-        (ControlFile::MemoryMin, "max"),
-        (ControlFile::MemoryMax, "0"),
-        (ControlFile::PidsMax, "4194304"),
-        (ControlFile::PidsMax, "max"),
-        (ControlFile::MemoryOomGroup, "1"),
-    ] {
-        write(fs, "a", file, value).unwrap();
-        assert_eq!(read(fs, "a", file), value, "{file}");
-    }
-}
-
-fn page_rounding(host: &dyn Host) {
-    let fs = host.fs();
-    enable(fs, "", "+memory").unwrap();
-    fs.create(&path("a")).unwrap();
-    for file in [
-        ControlFile::MemoryMin,
-        ControlFile::MemoryLow,
-        ControlFile::MemoryHigh,
-        ControlFile::MemoryMax,
-    ] {
-        for (written, kept) in [
-            ("4095", "0"),
-            ("100000001", "99999744"),
-            ("64M", "67108864"),
-            ("9223372036854775807", "max"),
-            ("18446744073709551615", "max"),
-            ("9223372036854767616", "9223372036854767616"),
-        ] {
-            write(fs, "a", file, written).unwrap();
-            assert_eq!(read(fs, "a", file), kept, "{file} {written}");
-        }
-    }
-}
-
-fn cpu_max_period(host: &dyn Host) {
-    let fs = host.fs();
-    enable(fs, "", "+cpu").unwrap();
-    fs.create(&path("a")).unwrap();
-    assert_eq!(read(fs, "a", ControlFile::CpuMax), "max 100000");
-    write(fs, "a", ControlFile::CpuMax, "50000 200000").unwrap();
-    write(fs, "a", ControlFile::CpuMax, "max").unwrap();
-    assert_eq!(read(fs, "a", ControlFile::CpuMax), "max 200000");
-}
-
 fn read_only(host: &dyn Host) {
     let fs = host.fs();
     fs.create(&path("a")).unwrap();
@@ -457,11 +396,11 @@ fn read_only(host: &dyn Host) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{FakeCgroupFs, Stubbornness};
+    use super::super::{FakeCgroupFs, FakeKernel, Stubbornness};
     use super::*;
     use crate::model::Controller;
 
-    struct FakeHost(FakeCgroupFs);
+    struct FakeHost(FakeCgroupFs, FakeKernel);
 
     impl Host for FakeHost {
         fn fs(&self) -> &dyn CgroupFs {
@@ -477,17 +416,30 @@ mod tests {
         }
 
         fn settle(&self, _: &CgroupPath) {}
+
+        fn kernel(&self) -> (u32, u32) {
+            self.1.version()
+        }
+
+        fn set_online(&self, cpu: CpuId, online: bool) {
+            self.0.set_online(cpu, online);
+        }
     }
 
     #[test]
     fn the_fake_behaves_as_the_contract_says() {
-        for behaviour in BEHAVIOURS {
-            println!("{}", behaviour.says);
-            (behaviour.check)(&FakeHost(FakeCgroupFs::new([
-                Controller::Cpu,
-                Controller::Memory,
-                Controller::Pids,
-            ])));
+        let used = [
+            Controller::Cpu,
+            Controller::Cpuset,
+            Controller::Memory,
+            Controller::Pids,
+        ];
+        for kernel in FakeKernel::ALL {
+            for behaviour in BEHAVIOURS {
+                println!("{kernel:?}: {}", behaviour.says);
+                let fs = FakeCgroupFs::new(used).on_kernel(kernel);
+                (behaviour.check)(&FakeHost(fs, kernel));
+            }
         }
     }
 }

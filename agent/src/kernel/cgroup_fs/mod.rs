@@ -34,7 +34,7 @@ pub use delegation::{
 };
 pub use error::{CgroupError, CgroupOperation, Fault, errno_name};
 #[cfg(any(test, feature = "testutils"))]
-pub use fake::{FakeCgroupFs, FakeOp, Stubbornness};
+pub use fake::{FakeCgroupFs, FakeKernel, FakeOp, Stubbornness};
 pub use kept::KeptFile;
 pub use real::RealCgroupFs;
 

@@ -4,6 +4,7 @@
 //! run. **How.** The fake refuses what the kernel refuses (see the contract suite, which both pass), keeps a journal of
 //! all that was tried, and can be told to fail the n-th change, to stop dead after it, or to lose a cgroup.
 
+mod cpuset;
 mod tree;
 mod values;
 
@@ -13,11 +14,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
 
+pub use cpuset::FakeKernel;
 pub use tree::Stubbornness;
 use tree::Tree;
 
 use super::{CgroupError, CgroupFs, CgroupOperation};
-use crate::model::{CgroupId, CgroupPath, ControlFile, Controller};
+use crate::model::{CgroupId, CgroupPath, ControlFile, Controller, CpuId, CpuSet};
 
 /// A change that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +64,34 @@ impl FakeCgroupFs {
                 failures: BTreeMap::new(),
                 crash_at: None,
             }),
+        }
+    }
+
+    /// Follows the rules of that kernel; [`FakeKernel::default`] otherwise.
+    #[must_use]
+    pub fn on_kernel(self, kernel: FakeKernel) -> Self {
+        self.state().tree.machine.kernel = kernel;
+        self
+    }
+
+    /// Has these CPUs, all online, and memory on these NUMA nodes; CPUs 0 to 7 and node 0 otherwise.
+    #[must_use]
+    pub fn on_machine(self, cpus: CpuSet, nodes: impl IntoIterator<Item = u32>) -> Self {
+        let mut state = self.state();
+        state.tree.machine.possible = cpus.clone();
+        state.tree.machine.online = cpus;
+        state.tree.machine.nodes = nodes.into_iter().filter_map(CpuId::new).collect();
+        drop(state);
+        self
+    }
+
+    /// Plugs a CPU in or out.
+    pub fn set_online(&self, cpu: CpuId, online: bool) {
+        let cpus = &mut self.state().tree.machine.online;
+        if online {
+            cpus.insert(cpu);
+        } else {
+            cpus.remove(cpu);
         }
     }
 

@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rustix::io::Errno;
 
+use super::cpuset::{self, Cpuset, Machine};
 use super::values;
-use crate::model::{CgroupId, CgroupPath, ControlFile, Controller};
+use crate::model::{CgroupId, CgroupPath, ControlFile, Controller, CpuSet};
 
 /// Controllers that allow threads of one process in several cgroups; the kernel lets these alone beside processes.
 const THREADED: [Controller; 3] = [Controller::Cpu, Controller::Cpuset, Controller::Pids];
@@ -30,6 +31,7 @@ pub(super) struct Node {
     pub(super) children: BTreeMap<String, Node>,
     enabled: BTreeSet<Controller>,
     values: BTreeMap<ControlFile, String>,
+    cpuset: Cpuset,
     pub(super) procs: BTreeMap<u32, Stubbornness>,
 }
 
@@ -62,6 +64,7 @@ pub(super) struct Tree {
     root: Node,
     next_id: u64,
     pub(super) available: BTreeSet<Controller>,
+    pub(super) machine: Machine,
     /// Processes that are in no cgroup of ours.
     pub(super) outside: BTreeMap<u32, Stubbornness>,
     next_pid: u32,
@@ -76,6 +79,7 @@ impl Tree {
             },
             next_id: 2,
             available,
+            machine: Machine::default(),
             outside: BTreeMap::from([(own_pid, Stubbornness::Dies)]),
             next_pid: own_pid + 1,
         }
@@ -161,6 +165,14 @@ impl Tree {
             ControlFile::Type if self.is_invalid(path) => "domain invalid\n".to_owned(),
             ControlFile::Type if node.is_thread_root() => "domain threaded\n".to_owned(),
             ControlFile::PidsCurrent => format!("{}\n", count(node)),
+            ControlFile::CpusetCpus => cpuset::line(&node.cpuset.cpus),
+            ControlFile::CpusetMems => cpuset::line(&node.cpuset.mems),
+            ControlFile::CpusetCpusEffective => {
+                cpuset::line(&self.effective(path, &self.machine.online, |own| &own.cpus)?)
+            }
+            ControlFile::CpusetMemsEffective => {
+                cpuset::line(&self.effective(path, &self.machine.nodes, |own| &own.mems)?)
+            }
             _ => match node.values.get(&file) {
                 Some(value) => value.clone(),
                 None => values::initial(file).to_owned(),
@@ -177,6 +189,14 @@ impl Tree {
                 "1" => self.kill(path),
                 text => Err(text.parse::<i32>().map_or(Errno::INVAL, |_| Errno::RANGE)),
             },
+            ControlFile::CpusetCpus => {
+                let cpus = self.machine.cpus(value)?;
+                self.ask(path, cpus, |own| &mut own.cpus)
+            }
+            ControlFile::CpusetMems => {
+                let nodes = self.machine.nodes(value)?;
+                self.ask(path, nodes, |own| &mut own.mems)
+            }
             _ => {
                 let kept = values::accept(file, value, &current)?;
                 self.node_mut(path)?.values.insert(file, kept);
@@ -190,6 +210,40 @@ impl Tree {
             ControlFile::Kill => self.node(path).map(|_| String::new()),
             _ => self.read(path, file),
         }
+    }
+
+    /// What the cgroup has of `all`, going down from the root's parent, which has all of it.
+    fn effective(
+        &self,
+        path: &CgroupPath,
+        all: &CpuSet,
+        own: impl Fn(&Cpuset) -> &CpuSet,
+    ) -> Result<CpuSet, Errno> {
+        let mut node = &self.root;
+        let mut effective = cpuset::effective(own(&node.cpuset), all.clone());
+        for name in path.components() {
+            node = node.children.get(name).ok_or(Errno::NOENT)?;
+            effective = cpuset::effective(own(&node.cpuset), effective);
+        }
+        Ok(effective)
+    }
+
+    fn ask(
+        &mut self,
+        path: &CgroupPath,
+        new: CpuSet,
+        own: impl Fn(&mut Cpuset) -> &mut CpuSet,
+    ) -> Result<(), Errno> {
+        let populated = self.node(path)?.populated();
+        let node = self.node_mut(path)?;
+        let current = std::mem::take(own(&mut node.cpuset));
+        let allowed = if populated {
+            self.machine.check_populated(&current, &new)
+        } else {
+            Ok(())
+        };
+        *own(&mut self.node_mut(path)?.cpuset) = if allowed.is_ok() { new } else { current };
+        allowed
     }
 
     fn check_exists(&self, path: &CgroupPath, file: ControlFile) -> Result<(), Errno> {
@@ -246,6 +300,9 @@ impl Tree {
             child
                 .values
                 .retain(|file, _| file.controller().is_none_or(|c| !taken.contains(&c)));
+            if taken.contains(&Controller::Cpuset) {
+                child.cpuset = Cpuset::default();
+            }
         }
         node.enabled = enabled;
         Ok(())

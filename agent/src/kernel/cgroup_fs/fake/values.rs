@@ -39,9 +39,6 @@ pub(super) fn accept(file: ControlFile, value: &str, current: &str) -> Result<St
                 _ => return Err(Errno::INVAL),
             },
         },
-        ControlFile::CpusetCpus if value.chars().all(|c| c.is_ascii_digit() || ",-".contains(c)) => {
-            value.to_owned()
-        }
         _ => return Err(Errno::INVAL),
     };
     Ok(line + "\n")
@@ -58,7 +55,6 @@ pub(super) fn initial(file: ControlFile) -> &'static str {
         | ControlFile::HugetlbMax(_)
         | ControlFile::HugetlbRsvdMax(_)
         | ControlFile::PidsMax => "max\n",
-        ControlFile::CpusetCpus | ControlFile::CpusetCpusEffective => "\n",
         ControlFile::Type => "domain\n",
         ControlFile::CpuStat => "usage_usec 0\nuser_usec 0\nsystem_usec 0\n",
         ControlFile::Stat => "nr_descendants 0\nnr_dying_descendants 0\n",
