@@ -2,11 +2,12 @@
 //!
 //! **How.** Pods that run keep their place whatever changed around them. The others are taken one by one, higher
 //! priority first, then by namespace and name, and a pod that does not fit is passed over, so that a large pod
-//! keeps no smaller one out. The reasons are kubelet's: `OutOfpods`, `OutOfcpu`, `OutOfmemory`,
+//! keeps no smaller one out. One that fits must still be given the CPUs and memory that it wants to itself; that is for
+//! [`super::allotment`] to say. The reasons are kubelet's: `OutOfpods`, `OutOfcpu`, `OutOfmemory`,
 //! `OutOfhugepages-2Mi`…, the first that applies.
 //!
 //! # Properties
-//! - A running pod is admitted.
+//! - A running pod is not refused for what it requests.
 //! - What is admitted beside the running pods fits: the sums never exceed what is allocatable.
 //! - The answer does not depend on the order of the candidates.
 //! - A refusal is true: requested plus used exceeds the capacity that it names.
@@ -16,19 +17,10 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::model::{HugePageSize, Pod, PodUid};
+use crate::model::{HugePageSize, Pod, PodRefusal, PodUid};
 
 use super::allocatable::Allocatable;
 use super::resources::{cpu, huge_pages, memory, pod_requests};
-
-/// Whether a pod gets a place.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Admission {
-    /// It does.
-    Admitted,
-    /// It does not fit.
-    Refused(Refusal),
-}
 
 /// What does not fit, in thousandths of a CPU, bytes, or pods.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,34 +52,44 @@ impl Refusal {
     }
 }
 
-/// Decides on `candidates`, of which `running` have processes already. One answer a candidate, running ones
-/// first, then in the order in which they were decided upon.
+impl From<Refusal> for PodRefusal {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            reason: refusal.reason(),
+            container: None,
+            message: refusal.message(),
+        }
+    }
+}
+
+/// Decides on `candidates`, of which `running` have processes already; `allot` gives those that fit what they want to
+/// themselves. One answer a candidate, running ones first, then in the order in which they were decided upon.
 #[must_use]
-pub fn admit(
+pub fn admit<T, R: From<Refusal>>(
     candidates: &[&Pod],
     running: &BTreeSet<PodUid>,
     allocatable: &Allocatable,
-) -> Vec<(PodUid, Admission)> {
+    mut allot: impl FnMut(&Pod) -> Result<T, R>,
+) -> Vec<(PodUid, Result<T, R>)> {
     let mut taken = Taken::of(allocatable);
     in_order(candidates, running)
         .into_iter()
         .map(|pod| {
-            let refusal = taken.refusal(pod).filter(|_| !running.contains(&pod.uid));
-            let answer = match refusal {
-                Some(refusal) => Admission::Refused(refusal),
-                None => {
-                    taken.add(pod);
-                    Admission::Admitted
-                }
+            let runs = running.contains(&pod.uid);
+            let answer = match taken.refusal(pod).filter(|_| !runs) {
+                Some(refusal) => Err(refusal.into()),
+                None => allot(pod),
             };
+            if runs || answer.is_ok() {
+                taken.add(pod);
+            }
             (pod.uid.clone(), answer)
         })
         .collect()
 }
 
 /// The order in which pods are decided on.
-#[must_use]
-pub fn in_order<'p>(candidates: &[&'p Pod], running: &BTreeSet<PodUid>) -> Vec<&'p Pod> {
+fn in_order<'p>(candidates: &[&'p Pod], running: &BTreeSet<PodUid>) -> Vec<&'p Pod> {
     let mut order = candidates.to_vec();
     order.sort_by_key(|pod| {
         (
@@ -103,15 +105,14 @@ pub fn in_order<'p>(candidates: &[&'p Pod], running: &BTreeSet<PodUid>) -> Vec<&
 
 /// What pods with a place request together of what is allocatable.
 #[derive(Debug)]
-pub struct Taken<'a> {
+struct Taken<'a> {
     allocatable: &'a Allocatable,
     used: Demand,
 }
 
 impl<'a> Taken<'a> {
     /// No pod has a place.
-    #[must_use]
-    pub fn of(allocatable: &'a Allocatable) -> Self {
+    fn of(allocatable: &'a Allocatable) -> Self {
         Self {
             allocatable,
             used: Demand::new(),
@@ -119,13 +120,12 @@ impl<'a> Taken<'a> {
     }
 
     /// Why `pod` does not fit beside the others, if so.
-    #[must_use]
-    pub fn refusal(&self, pod: &Pod) -> Option<Refusal> {
+    fn refusal(&self, pod: &Pod) -> Option<Refusal> {
         refusal(&demand(pod), &self.used, self.allocatable)
     }
 
     /// `pod` has a place from now on.
-    pub fn add(&mut self, pod: &Pod) {
+    fn add(&mut self, pod: &Pod) {
         for (resource, amount) in demand(pod) {
             let sum = self.used.entry(resource).or_default();
             *sum = sum.saturating_add(amount);
@@ -222,10 +222,10 @@ mod tests {
     use crate::decide::fixtures::{node, simple, valid_pods};
     use crate::decide::policy::PlacementPolicy;
 
-    fn decide(pods: &[Pod], running: &[&str]) -> BTreeMap<String, Admission> {
+    fn decide(pods: &[Pod], running: &[&str]) -> BTreeMap<String, Result<(), Refusal>> {
         let running = running.iter().map(|uid| PodUid::parse(uid).unwrap()).collect();
         let left = allocatable(&node(), &PlacementPolicy::default());
-        let answers = admit(&pods.iter().collect::<Vec<_>>(), &running, &left);
+        let answers = admit(&pods.iter().collect::<Vec<_>>(), &running, &left, |_| Ok(()));
         answers
             .into_iter()
             .map(|(uid, answer)| (uid.to_string(), answer))
@@ -240,11 +240,9 @@ mod tests {
             simple("c", "cpu=2500m memory=1Gi", ""),
         ];
         let answers = decide(&pods, &[]);
-        assert_eq!(answers["uid-a"], Admission::Admitted);
-        assert_eq!(answers["uid-c"], Admission::Admitted);
-        let Admission::Refused(refusal) = &answers["uid-b"] else {
-            panic!("{answers:?}")
-        };
+        assert_eq!(answers["uid-a"], Ok(()));
+        assert_eq!(answers["uid-c"], Ok(()));
+        let refusal = answers["uid-b"].as_ref().unwrap_err();
         assert_eq!(refusal.reason(), "OutOfcpu");
         assert_eq!(
             refusal.message(),
@@ -282,10 +280,8 @@ mod tests {
         important.priority = 1000;
         let pods = [important, simple("b", "memory=6Gi", "")];
         let answers = decide(&pods, &["uid-b"]);
-        assert_eq!(answers["uid-b"], Admission::Admitted);
-        let Admission::Refused(refusal) = &answers["uid-a"] else {
-            panic!("{answers:?}")
-        };
+        assert_eq!(answers["uid-b"], Ok(()));
+        let refusal = answers["uid-a"].as_ref().unwrap_err();
         assert_eq!(refusal.reason(), "OutOfmemory");
     }
 
@@ -297,10 +293,7 @@ mod tests {
         ];
         let reasons: Vec<_> = decide(&pods, &[])
             .into_values()
-            .map(|answer| match answer {
-                Admission::Refused(refusal) => refusal.reason(),
-                Admission::Admitted => "admitted".to_owned(),
-            })
+            .map(|answer| answer.unwrap_err().reason())
             .collect();
         assert_eq!(reasons, ["OutOfhugepages-2Mi", "OutOfhugepages-1Gi"]);
     }
@@ -311,22 +304,23 @@ mod tests {
             let left = Allocatable { pods: most, ..allocatable(&node(), &PlacementPolicy::default()) };
             let running: BTreeSet<_> = pods.iter().take(kept).map(|p| p.uid.clone()).collect();
             let candidates: Vec<_> = pods.iter().collect();
-            let answers = admit(&candidates, &running, &left);
+            let decide = |candidates: &[&Pod]| admit(candidates, &running, &left, |_| Ok::<_, Refusal>(()));
+            let answers = decide(&candidates);
             let reversed: Vec<_> = pods.iter().rev().collect();
-            prop_assert_eq!(&answers, &admit(&reversed, &running, &left));
+            prop_assert_eq!(&answers, &decide(&reversed));
 
             let mut used = Demand::new();
             for (uid, answer) in answers {
                 let pod = pods.iter().find(|p| p.uid == uid).unwrap();
                 match answer {
-                    Admission::Admitted => for (resource, amount) in demand(pod) {
+                    Ok(()) => for (resource, amount) in demand(pod) {
                         let sum = used.entry(resource).or_default();
                         *sum += amount;
                         prop_assert!(
                             running.contains(&uid) || amount == 0 || *sum <= resource.capacity(&left)
                         );
                     },
-                    Admission::Refused(refusal) => {
+                    Err(refusal) => {
                         prop_assert!(!running.contains(&uid));
                         prop_assert!(refusal.requested + refusal.used > refusal.capacity);
                     }

@@ -2,9 +2,11 @@
 
 pub mod admission;
 pub mod allocatable;
+pub mod allotment;
 pub mod command;
 pub mod conversions;
 pub mod cpu;
+pub mod cpusets;
 pub mod desired;
 pub mod lifecycle;
 pub mod managers;

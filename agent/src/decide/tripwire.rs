@@ -95,6 +95,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::decide::cpusets::Cpusets;
     use crate::decide::desired::{Inputs, desired_tree};
     use crate::decide::fixtures::{all_controllers, node, simple};
     use crate::decide::policy::PlacementPolicy;
@@ -110,6 +111,7 @@ mod tests {
             policy: &PlacementPolicy::default(),
             available: &all_controllers(),
             lifted: &tripwires.lifted(),
+            cpusets: &Cpusets::default(),
         })
     }
 

@@ -17,9 +17,11 @@ use crate::kernel::cgroup_fs::{CgroupError, CgroupFs, Fault};
 use crate::model::{ActualCgroup, ActualTree, CgroupLimits, CgroupPath, ControlFile, Controller, CpuWeight};
 
 /// The interface files that the agent sets, other than hugetlb's, of which there is one for each page size.
-pub const MANAGED: [ControlFile; 9] = [
+pub const MANAGED: [ControlFile; 11] = [
     ControlFile::CpuWeight,
     ControlFile::CpuMax,
+    ControlFile::CpusetCpus,
+    ControlFile::CpusetMems,
     ControlFile::MemoryMin,
     ControlFile::MemoryLow,
     ControlFile::MemoryHigh,
@@ -28,6 +30,9 @@ pub const MANAGED: [ControlFile; 9] = [
     ControlFile::MemoryOomGroup,
     ControlFile::PidsMax,
 ];
+
+/// Interface files that the agent does not set and goes by.
+pub const SHOWN: [ControlFile; 2] = [ControlFile::CpusetCpusEffective, ControlFile::CpusetMemsEffective];
 
 /// What to read of each cgroup, and how deep.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,6 +138,31 @@ pub fn reread<'a>(
                 }
             }
             Err(error) if error.is_gone() && *path != CgroupPath::ROOT => drop_subtree(tree, path),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Reads one interface file again, of a cgroup and of those below it. One that is gone keeps what was read: the next
+/// reading of its parent drops it.
+///
+/// # Errors
+/// The kernel refused it of a cgroup that is there.
+pub fn reread_file(
+    fs: &dyn CgroupFs,
+    tree: &mut ActualTree,
+    top: &CgroupPath,
+    file: ControlFile,
+) -> Result<(), CgroupError> {
+    let from_top = tree.cgroups.range_mut(top.clone()..);
+    for (path, cgroup) in from_top.take_while(|(path, _)| path.is_within(top)) {
+        let Some(value) = cgroup.values.get_mut(&file) else {
+            continue;
+        };
+        match fs.read(path, file) {
+            Ok(text) => text.trim_end().clone_into(value),
+            Err(error) if error.is_gone() => {}
             Err(error) => return Err(error),
         }
     }

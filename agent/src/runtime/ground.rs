@@ -1,35 +1,29 @@
 //! What the agent stands on: its root cgroup, its own place in it, the machine's capacity, its probes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use tracing::{info, warn};
 
-use super::engine::{Engine, Ports, Settings, extent};
-use crate::config::{Config, ProbeSwitches};
-use crate::decide::admission::{Admission, admit};
-use crate::decide::allocatable::allocatable;
-use crate::decide::desired::{Inputs, WANTED, desired_tree};
+use super::engine::{Engine, Ports, Settings};
+use crate::config::{Config, CpuManagerPolicy, MemoryManagerPolicy, ProbeSwitches};
+use crate::decide::allotment::Allotment;
+use crate::decide::desired::WANTED;
+use crate::decide::managers::managers;
 use crate::decide::oom_score_adj;
-use crate::decide::plan::{Step, plan};
 use crate::decide::policy::PlacementPolicy;
 use crate::kernel::cgroup_fs::{
-    self, CgroupFs, CgroupsRsFs, ParentPolicy, RealCgroupFs, RootClaim, find_mount, set_up_root,
+    self, CgroupsRsFs, ParentPolicy, RealCgroupFs, RootClaim, find_mount, set_up_root,
 };
 use crate::kernel::ebpf::OBJECTS;
 use crate::kernel::node_facts::Machine;
 use crate::kernel::process::{LogFiles, RealProcesses};
 use crate::kernel::state_dir::StateDir;
 use crate::metrics::AgentCounters;
-use crate::model::{
-    ActualTree, CgroupDriver, CgroupPath, ControlFile, Controller, Layout, Place, PodName, PodUid,
-    ProbeReport,
-};
-use crate::observe::cgroup_tree::read_tree;
-use crate::observe::pods::SourcedPod;
+use crate::model::{CgroupDriver, CgroupPath, Controller, Layout, ProbeReport};
 use crate::observe::probes::{ProbeState, Probes, SWITCH};
-use crate::observe::{node, parse};
+use crate::observe::{node, supply};
 
 /// The ground, before anything is built on it.
 pub(super) struct Ground {
@@ -43,7 +37,7 @@ pub(super) struct Ground {
 }
 
 impl Settings {
-    fn new(
+    pub(super) fn new(
         config: &Config,
         policy: PlacementPolicy,
         controllers: BTreeSet<Controller>,
@@ -106,96 +100,31 @@ impl Ground {
             logs: LogFiles,
             records: StateDir::open(&config.state_dir)?,
         };
-        Ok(Engine::new(ports, self.settings.clone(), counters))
+        let allotment = allotment(config, &self.settings)?;
+        Ok(Engine::new(ports, self.settings.clone(), allotment, counters))
     }
 }
 
-/// The ground as it is, looked at without touching it: for a dry run.
-pub(super) struct View {
-    /// What placement would work with.
-    pub(super) settings: Settings,
-    actual: ActualTree,
-}
-
-/// What a first pass would do.
-pub(super) struct Plan {
-    /// Pods that do not fit, with the reason.
-    pub(super) refused: Vec<(PodName, String)>,
-    /// The steps.
-    pub(super) steps: Vec<Step>,
-}
-
-impl View {
-    /// Looks at the machine and the tree that is there, if any.
-    pub(super) fn look(config: &Config) -> anyhow::Result<Self> {
-        let policy = PlacementPolicy::from_config(config).context("cgroupRoot")?;
-        let mount = find_mount()?;
-        let root = root_path(config, &policy.layout)?;
-        let whole = RealCgroupFs::open(&mount).context("the cgroup v2 mount")?;
-        let parent = root.parent().unwrap_or_default();
-        let offered = parse::controllers(&whole.read(&parent, ControlFile::Controllers)?).collect();
-        let mut settings = Settings::new(config, policy, offered)?;
-        let extent = extent(&settings);
-        let actual = match whole.below(&root) {
-            Ok(fs) => {
-                let actual = read_tree(&fs, &extent)?;
-                settings.controllers.clone_from(&actual.available);
-                actual
-            }
-            Err(error) if error.is_gone() => ActualTree::default(),
-            Err(error) => return Err(error.into()),
-        };
-        Ok(Self { settings, actual })
+/// Who gives CPUs and memory on this machine; none where nobody does, and then the machine is not looked at either.
+pub(super) fn allotment(config: &Config, settings: &Settings) -> anyhow::Result<Option<Allotment>> {
+    let given = config.cpu_manager_policy != CpuManagerPolicy::None
+        || config.memory_manager_policy != MemoryManagerPolicy::None;
+    if !given {
+        return Ok(None);
     }
-
-    /// What a first pass with these pods would do.
-    pub(super) fn plan(&self, wanted: &BTreeMap<PodUid, SourcedPod>) -> Plan {
-        let settings = &self.settings;
-        let candidates: Vec<_> = wanted.values().map(|sourced| &sourced.pod).collect();
-        let places = self
-            .actual
-            .cgroups
-            .keys()
-            .filter_map(|path| settings.policy.layout.place(path));
-        let running = places.filter_map(|place| match place {
-            Place::Pod(_, uid) => Some(uid),
-            _ => None,
-        });
-        let answers = admit(
-            &candidates,
-            &running.collect(),
-            &allocatable(&settings.capacity, &settings.policy),
+    if !settings.controllers.contains(&Controller::Cpuset) {
+        bail!(
+            "cpuManagerPolicy and memoryManagerPolicy need the cpuset controller, which the root cgroup does not have"
         );
-        let mut refused = Vec::new();
-        let mut admitted = Vec::new();
-        for (uid, answer) in answers {
-            let Some(sourced) = wanted.get(&uid) else { continue };
-            match answer {
-                Admission::Admitted => admitted.push(&sourced.pod),
-                Admission::Refused(refusal) => {
-                    refused.push((
-                        sourced.pod.name.clone(),
-                        format!("{}: {}", refusal.reason(), refusal.message()),
-                    ));
-                }
-            }
-        }
-        let desired = desired_tree(&Inputs {
-            pods: &admitted,
-            node: &settings.capacity,
-            policy: &settings.policy,
-            available: &settings.controllers,
-            lifted: &BTreeSet::new(),
-        });
-        Plan {
-            refused,
-            steps: plan(&desired, &self.actual),
-        }
     }
+    let supply = supply::live(&Machine::default()).context("how the machine's CPUs lie")?;
+    let memory = supply.memory.as_deref().unwrap_or_default();
+    let managers = managers(config, &settings.policy, &supply.cpus, &supply.capacity, memory)?;
+    Ok(Some(Allotment::new(managers, supply.cpus.topology)))
 }
 
 /// The root cgroup below the mount.
-fn root_path(config: &Config, layout: &Layout) -> anyhow::Result<CgroupPath> {
+pub(super) fn root_path(config: &Config, layout: &Layout) -> anyhow::Result<CgroupPath> {
     match layout {
         Layout::Cgroupfs => Ok(config.cgroup_root.path().clone()),
         Layout::Systemd(name) => Ok(CgroupPath::parse(

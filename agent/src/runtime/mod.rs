@@ -10,6 +10,7 @@ mod ground;
 mod plan;
 mod sampler;
 mod serve;
+mod view;
 mod watching;
 
 use std::collections::BTreeMap;
@@ -22,7 +23,7 @@ use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tracing::{error, info, warn};
 
-use crate::config::{Config, CpuManagerPolicy, MemoryManagerPolicy};
+use crate::config::Config;
 use crate::kernel::cgroup_fs::RootClaim;
 use crate::kernel::clock::{Clock, RealClock};
 use crate::kernel::heap;
@@ -87,13 +88,6 @@ struct Agent {
 impl Agent {
     async fn start(config: Config) -> anyhow::Result<Self> {
         let ground = Ground::prepare(&config)?;
-        if config.cpu_manager_policy != CpuManagerPolicy::None
-            || config.memory_manager_policy != MemoryManagerPolicy::None
-        {
-            warn!(
-                "cpuManagerPolicy and memoryManagerPolicy serve `plimsoll plan` only: every container shares all CPUs"
-            );
-        }
         let served = Served::bind(&config).await?;
         if config.agent.own_cgroup {
             ground.protect_self();

@@ -4,6 +4,7 @@ use anyhow::Context;
 
 use crate::config::Config;
 use crate::decide::allocatable::allocatable;
+use crate::decide::allotment::Allotment;
 use crate::decide::managers::managers;
 use crate::decide::numa::Resource;
 use crate::decide::policy::PlacementPolicy;
@@ -23,15 +24,16 @@ pub fn plan(config: &Config, supply: &Supply, set: &PodSet) -> anyhow::Result<Pl
     let managers = managers(config, &policy, &supply.cpus, &supply.capacity, memory)?;
     let allocatable = allocatable(&supply.capacity, &policy);
     let pods: Vec<_> = set.pods.values().map(|sourced| &sourced.pod).collect();
-    let rehearsal = rehearse(managers, topology, &pods, &allocatable);
-    let free = rehearsal.managers.memory.as_ref();
+    let rehearsal = rehearse(Allotment::new(managers, topology.clone()), &pods, &allocatable);
+    let allotment = &rehearsal.allotment;
+    let free = allotment.managers().memory.as_ref();
     let free = free
         .map(|memory| memory.free(Resource::Memory))
         .unwrap_or_default();
     let nodes = topology.numa_nodes().iter().map(|node| node.id);
     Ok(PlacementReport {
-        reserved: rehearsal.reserved(),
-        shared: rehearsal.assignments.shared().clone(),
+        reserved: allotment.reserved(),
+        shared: allotment.shared(),
         pods: rehearsal.pods,
         manifest_errors: set.errors.iter().map(ToString::to_string).collect(),
         allocatable: AllocatableReport {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info};
 
-use super::ground::View;
+use super::view::View;
 use crate::config::Config;
 use crate::decide::plan::{CgroupOp, Scope};
 use crate::kernel::clock::{Clock, RealClock};

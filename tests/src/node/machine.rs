@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use plimsoll::kernel::cgroup_fs::{CgroupError, CgroupFs, FakeCgroupFs, Stubbornness};
 use plimsoll::kernel::process::{Behaviour, FakeProcesses, Process, ProcessError, ProcessStep, Processes};
 use plimsoll::model::{
-    CgroupId, CgroupPath, ControlFile, Controller, ExitStatus, LaunchSpec, OomScoreAdj, ProcessIdentity,
+    CgroupId, CgroupPath, ControlFile, ExitStatus, LaunchSpec, OomScoreAdj, ProcessIdentity,
 };
 
 /// The program that only SIGKILL ends.
@@ -56,9 +56,9 @@ pub struct Machine {
 }
 
 impl Machine {
-    pub(super) fn new(directories: PathBuf, controllers: impl IntoIterator<Item = Controller>) -> Arc<Self> {
+    pub(super) fn new(directories: PathBuf, cgroups: FakeCgroupFs) -> Arc<Self> {
         let machine = Self {
-            cgroups: FakeCgroupFs::new(controllers),
+            cgroups,
             processes: FakeProcesses::default(),
             directories,
             ties: Mutex::default(),

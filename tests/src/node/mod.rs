@@ -23,14 +23,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use plimsoll::config::{self, CpuManagerPolicy};
+use plimsoll::decide::allotment::Allotment;
+use plimsoll::decide::managers::managers;
 use plimsoll::decide::policy::PlacementPolicy;
 use plimsoll::kernel::cgroup_fs::CgroupFs as _;
+use plimsoll::kernel::cgroup_fs::FakeCgroupFs;
 use plimsoll::kernel::process::LogFiles;
 use plimsoll::kernel::state_dir::StateDir;
 use plimsoll::metrics::{Format, Metrics};
 use plimsoll::model::{
     BootTime, Bytes, CgroupPath, ContainerName, ContainerPhase, ContainerReport, ControlFile, Controller,
-    ExitStatus, HugePageSize, MilliCpu, NodeCapacity, NodeReport, PodPhase, PodReport, ProcessIdentity,
+    CpuSet, ExitStatus, HugePageSize, MachineCpus, MilliCpu, NodeCapacity, NodeReport, NumaMemory, PodPhase,
+    PodReport, ProcessIdentity, Shape,
 };
 use plimsoll::observe::pods::directory::PodDirectory;
 use plimsoll::runtime::engine::{Engine, Ports, Settings, Surroundings};
@@ -60,6 +65,7 @@ pub struct FakeNode {
     pub now: BootTime,
     files: TempDir,
     settings: Settings,
+    allotment: Option<Allotment>,
     running: Option<Running>,
     next_pass: BootTime,
 }
@@ -71,16 +77,33 @@ impl Default for FakeNode {
 }
 
 impl FakeNode {
-    /// A node of 4 CPUs and 8 GiB without pods, the agent running.
+    /// A node of 4 CPUs and 8 GiB without pods, the agent running; nobody gives CPUs.
     #[must_use]
     pub fn new() -> Self {
+        let shape = Shape {
+            sockets: 1,
+            nodes: 1,
+            l3s: 1,
+            cores: 4,
+            threads: 1,
+        };
+        Self::of("", shape)
+    }
+
+    /// A node of that shape, with 8 GiB on each NUMA node and without pods, the agent running as `config` has it.
+    #[must_use]
+    pub fn of(config: &str, shape: Shape) -> Self {
+        let config = config::parse(config, "node.yaml").unwrap();
+        let topology = shape.build();
+        let nodes = topology.numa_nodes().len();
+        let cpus = topology.cpus().clone();
         let files = tempfile::tempdir().unwrap();
         fs::create_dir(files.path().join("pods")).unwrap();
         let settings = Settings {
-            policy: PlacementPolicy::default(),
+            policy: PlacementPolicy::from_config(&config).unwrap(),
             capacity: NodeCapacity {
-                cpu: MilliCpu(4000),
-                memory: Bytes(8 << 30),
+                cpu: MilliCpu(cpus.len() as u64 * 1000),
+                memory: Bytes((nodes as u64) << 33),
                 swap: Some(Bytes(1 << 30)),
                 pids: 32_768,
                 huge_pages: [(HugePageSize(2 << 20), Bytes::mib(64))].into(),
@@ -91,8 +114,28 @@ impl FakeNode {
             log_dir: files.path().join("logs"),
             log_cap: Bytes::mib(10),
         };
+        let allotment = (config.cpu_manager_policy != CpuManagerPolicy::None).then(|| {
+            let machine = MachineCpus {
+                topology: topology.clone(),
+                offline: CpuSet::EMPTY,
+                isolated: CpuSet::EMPTY,
+                nohz_full: CpuSet::EMPTY,
+                kinds: Vec::new(),
+            };
+            let memory = NumaMemory {
+                total: Bytes(8 << 30),
+                ..NumaMemory::default()
+            };
+            let memory = vec![memory; nodes];
+            let managers =
+                managers(&config, &settings.policy, &machine, &settings.capacity, &memory).unwrap();
+            Allotment::new(managers, topology)
+        });
+        let cgroups = FakeCgroupFs::new(Controller::ALL).on_machine(cpus, 0..shape.sockets * shape.nodes);
+        let machine = Machine::new(files.path().join("cgroups"), cgroups);
         let mut node = Self {
-            machine: Machine::new(files.path().join("cgroups"), Controller::ALL),
+            allotment,
+            machine,
             now: BootTime(Duration::from_secs(10_000)),
             files,
             settings,
@@ -114,7 +157,13 @@ impl FakeNode {
             logs: LogFiles,
             records: StateDir::open(&self.files.path().join("state")).unwrap(),
         };
-        let mut engine = Engine::new(ports, self.settings.clone(), metrics.counters().clone());
+        let allotment = self.allotment.clone();
+        let mut engine = Engine::new(
+            ports,
+            self.settings.clone(),
+            allotment,
+            metrics.counters().clone(),
+        );
         engine.recover(self.now);
         let directory = PodDirectory::open(&self.pods(), "node").unwrap();
         self.running = Some(Running {

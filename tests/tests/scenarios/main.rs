@@ -9,6 +9,7 @@
     reason = "a test target: a failure is the message"
 )]
 
+mod exclusive;
 mod life;
 mod random;
 mod restart;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::decide::cpusets::Cpusets;
 use crate::decide::desired::{DesiredTree, Inputs, desired_tree};
 use crate::decide::fixtures::{all_controllers, node, valid_pods};
 use crate::decide::plan::plan;
@@ -23,6 +24,7 @@ fn tree(pods: &[Pod], available: &BTreeSet<Controller>) -> DesiredTree {
         policy: &PlacementPolicy::default(),
         available,
         lifted: &BTreeSet::new(),
+        cpusets: &Cpusets::default(),
     })
 }
 

@@ -15,7 +15,7 @@ use crate::model::{
 
 use super::memory::{Protection, kubelet_high, protection, tripwire};
 use super::pod_config::pod_config;
-use super::{Builder, Inputs, OOM_GROUP_ANNOTATION, cpu_max, huge_page_limits, memory_limit};
+use super::{Builder, Inputs, OOM_GROUP_ANNOTATION, cpu_max, huge_page_limits, lists, memory_limit};
 
 /// Adds the container's cgroup.
 pub(super) fn add(
@@ -28,7 +28,7 @@ pub(super) fn add(
     let policy = inputs.policy;
     let cpu_limit = limit(pod, container, "cpu");
     let quota = cpu_limit
-        .filter(|_| policy.cpu_cfs_quota)
+        .filter(|_| policy.cpu_cfs_quota && !inputs.cpusets.is_exclusive(&path))
         .and_then(|q| quota(cpu(&one("cpu", q)), policy.cpu_cfs_quota_period));
     let memory_max = limit(pod, container, "memory").map(|q| memory(&one("memory", q)));
     let mut knobs = vec![
@@ -56,6 +56,7 @@ pub(super) fn add(
     knobs.extend(huge_page_limits(inputs.node, |size| {
         Limit::At(limits.get(&size).copied().unwrap_or_default())
     }));
+    knobs.extend(lists(inputs.cpusets, &path));
     builder.cgroup(path, knobs);
 }
 

@@ -9,7 +9,7 @@ use crate::model::{Bytes, ControlFile, CpuWeight, HugePageSize, KnobValue, Limit
 
 use super::memory::Protection;
 use super::pod_config::pod_config;
-use super::{Builder, Inputs, huge_page_limits};
+use super::{Builder, Inputs, huge_page_limits, lists};
 
 /// What the pods of one class come to.
 #[derive(Clone, Copy, Default)]
@@ -44,7 +44,9 @@ pub(super) fn add(builder: &mut Builder, inputs: &Inputs) {
         let mut knobs = vec![weight(cpu)];
         knobs.extend(protection.knobs());
         knobs.extend(huge_page_limits(inputs.node, |_| Limit::Max));
-        builder.cgroup(layout.qos(class), knobs);
+        let path = layout.qos(class);
+        knobs.extend(lists(inputs.cpusets, &path));
+        builder.cgroup(path, knobs);
     }
 
     if let Some(share) = inputs.policy.agent {

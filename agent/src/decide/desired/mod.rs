@@ -28,6 +28,7 @@ use crate::model::{
     NodeCapacity, Pod,
 };
 
+use super::cpusets::Cpusets;
 use super::policy::PlacementPolicy;
 use super::qos::qos_class;
 
@@ -90,6 +91,8 @@ pub struct Inputs<'a> {
     /// Cgroups whose tripwire has gone off and was not answered in time. Their `memory.high` is lifted, so that
     /// `memory.max` decides instead of throttling without end.
     pub lifted: &'a BTreeSet<CgroupPath>,
+    /// Lists of CPUs and NUMA nodes.
+    pub cpusets: &'a Cpusets,
 }
 
 /// The tree that `inputs` call for.
@@ -137,6 +140,14 @@ impl Builder<'_> {
         let knobs = knobs.into_iter().filter(|(file, _)| has(file)).collect();
         self.cgroups.insert(path, DesiredCgroup { knobs });
     }
+}
+
+/// The lists of a cgroup below the root; empty ones where it has its parent's CPUs and NUMA nodes.
+fn lists(cpusets: &Cpusets, path: &CgroupPath) -> [(ControlFile, KnobValue); 2] {
+    [
+        (ControlFile::CpusetCpus, KnobValue::Cpus(cpusets.cpus(path))),
+        (ControlFile::CpusetMems, KnobValue::NumaNodes(cpusets.mems(path))),
+    ]
 }
 
 /// The `cpu.max` of a quota; none and kubelet's 0 both mean no bound.

@@ -12,7 +12,7 @@ use crate::model::{
 };
 
 use super::memory::{Protection, protection, tripwire};
-use super::{Builder, Inputs, cpu_max, huge_page_limits, memory_limit};
+use super::{Builder, Inputs, cpu_max, huge_page_limits, lists, memory_limit};
 
 /// What kubelet writes for a pod (its `ResourceConfigForPod`). `None` is not written; a limit of 0 is written and
 /// means no bound.
@@ -91,7 +91,11 @@ pub(super) fn add(builder: &mut Builder, inputs: &Inputs, pod: &Pod, path: &Cgro
             KnobValue::Weight(linear_weight(config.cpu_shares)),
         ),
         cpu_max(
-            config.cpu_quota.and_then(Limit::at),
+            // As kubelet from 1.33: a quota would throttle a container that can take nothing from others.
+            config
+                .cpu_quota
+                .and_then(Limit::at)
+                .filter(|_| !inputs.cpusets.is_exclusive(path)),
             inputs.policy.cpu_cfs_quota_period,
         ),
         memory_limit(ControlFile::MemoryMax, config.memory_max),
@@ -101,5 +105,6 @@ pub(super) fn add(builder: &mut Builder, inputs: &Inputs, pod: &Pod, path: &Cgro
     knobs.extend(config.protection.knobs());
     let huge_pages = |size| Limit::At(config.huge_pages.get(&size).copied().unwrap_or_default());
     knobs.extend(huge_page_limits(inputs.node, huge_pages));
+    knobs.extend(lists(inputs.cpusets, path));
     builder.cgroup(path.clone(), knobs);
 }

@@ -17,6 +17,7 @@ proptest! {
         let pods: Vec<_> = pods.iter().collect();
         let tree = desired_tree(&Inputs {
             pods: &pods, node: &node, policy: &policy, available: &available, lifted: &BTreeSet::new(),
+            cpusets: &Cpusets::default(),
         });
         for file in [ControlFile::MemoryMin, ControlFile::MemoryLow] {
             let mut below: BTreeMap<CgroupPath, u128> = BTreeMap::new();
@@ -61,6 +62,7 @@ proptest! {
         let pods: Vec<_> = pods.iter().collect();
         let tree = desired_tree(&Inputs {
             pods: &pods, node: &node, policy: &policy, available: &available, lifted: &BTreeSet::new(),
+            cpusets: &Cpusets::default(),
         });
         prop_assert!(tree.controllers.is_subset(&available));
         for (path, cgroup) in &tree.cgroups {

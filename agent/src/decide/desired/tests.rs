@@ -19,6 +19,7 @@ fn tree(pods: &[Pod], policy: &PlacementPolicy, lifted: &[&str]) -> DesiredTree 
         policy,
         available: &all_controllers(),
         lifted: &lifted,
+        cpusets: &Cpusets::default(),
     })
 }
 

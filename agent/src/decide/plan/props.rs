@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
+use crate::decide::cpusets::Cpusets;
 use crate::decide::desired::{Inputs, desired_tree};
 use crate::decide::fixtures::{all_controllers, node, simple, valid_pods};
 use crate::decide::policy::{PlacementPolicy, Reserved};
@@ -22,6 +23,7 @@ fn tree(pods: &[Pod], reserved: Reserved, available: &BTreeSet<Controller>) -> D
         },
         available,
         lifted: &BTreeSet::new(),
+        cpusets: &Cpusets::default(),
     })
 }
 

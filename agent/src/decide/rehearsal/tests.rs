@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::decide::fixtures::{container, init, pod, simple, two_nodes, valid_pods};
-use crate::model::{ContainerKind, QosClass};
+use crate::model::{ContainerKind, CpuSet, PodRefusal, QosClass};
 
 const STATIC: &str = "cpuManagerPolicy: static\nreservedSystemCPUs: 0,8\n";
 
@@ -13,7 +13,8 @@ fn rehearsed(text: &str, pods: &[Pod]) -> Rehearsal {
     let (policy, managers) = machine.configured(text);
     let allocatable = crate::decide::allocatable::allocatable(&machine.capacity, &policy);
     let pods: Vec<_> = pods.iter().collect();
-    rehearse(managers.unwrap(), &machine.cpus.topology, &pods, &allocatable)
+    let allotment = Allotment::new(managers.unwrap(), machine.cpus.topology);
+    rehearse(allotment, &pods, &allocatable)
 }
 
 fn whole(name: &str, cpus: u32, gib: u32) -> Pod {
@@ -51,7 +52,7 @@ fn guaranteed_pods_get_cpus_and_the_others_are_told_why_not() {
         of(2).why,
         "the pod is Burstable, only Guaranteed pods get exclusive CPUs"
     );
-    assert_eq!(rehearsal.assignments.shared().len(), 10);
+    assert_eq!(rehearsal.allotment.assignments().shared().len(), 10);
     let none = rehearsed("", &pods);
     assert_eq!(none.pods[0].containers[0].why, "cpuManagerPolicy is none");
 }
@@ -78,7 +79,10 @@ fn a_refused_pod_takes_nothing_from_those_after_it() {
     );
     assert_eq!((refusal(&rehearsal, "b"), refusal(&rehearsal, "c")), (None, None));
     // The reserved CPUs are what is left to share.
-    assert_eq!(rehearsal.assignments.shared(), &rehearsal.reserved());
+    assert_eq!(
+        rehearsal.allotment.assignments().shared(),
+        &rehearsal.allotment.reserved()
+    );
 }
 
 #[test]
@@ -146,8 +150,8 @@ proptest! {
         let reversed: Vec<_> = pods.iter().rev().cloned().collect();
         prop_assert_eq!(&rehearsal, &rehearsed(&text, &reversed));
 
-        let mut owned = &rehearsal.reserved() | rehearsal.assignments.shared();
-        prop_assert!(rehearsal.reserved().is_subset(rehearsal.assignments.shared()));
+        let mut owned = &rehearsal.allotment.reserved() | rehearsal.allotment.assignments().shared();
+        prop_assert!(rehearsal.allotment.reserved().is_subset(rehearsal.allotment.assignments().shared()));
         for placement in &rehearsal.pods {
             prop_assert!(placement.refusal.is_none() || placement.containers.is_empty());
             let source = pods.iter().find(|pod| pod.name == placement.name).unwrap();

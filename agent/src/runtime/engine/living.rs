@@ -41,6 +41,7 @@ impl Engine {
             let before = managed.run.clone();
             let step = match managed.placed {
                 Placed::Behind(_) => lifecycle::hold(&mut managed.run, now),
+                _ if managed.held_back.is_some() => lifecycle::hold(&mut managed.run, now),
                 _ => lifecycle::step(&mut managed.run, now),
             };
             managed.unsaved |= managed.run != before;
@@ -92,6 +93,9 @@ impl Engine {
                 self.counters.container_started();
                 info!(%pod, container = %name, pid = identity.pid, ?oom_score_adj, "container started");
                 self.hold(uid, name, process);
+                if let Some(cgroup) = self.actual.cgroups.get_mut(&path) {
+                    cgroup.populated = true;
+                }
                 self.apply_fact(uid, name, ContainerEvent::Started(identity), now);
             }
             Outcome::Occupied => self.apply_fact(uid, name, ContainerEvent::Occupied, now),

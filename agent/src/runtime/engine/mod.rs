@@ -5,6 +5,7 @@
 //! is known, and after each fact decides anew with pure functions and acts on the difference:
 //!
 //! - [`wanting`]: which pods there are to be;
+//! - [`allotting`]: CPUs and memory that pods have to themselves;
 //! - [`placing`]: admission → desired tree → plan → apply, for all pods at once; only what differs is touched;
 //! - [`reading`]: the tree as the kernel has it, and what somebody else changed in it;
 //! - [`living`]: each pod's containers, by `decide::lifecycle`;
@@ -16,9 +17,11 @@
 //! It has no loop, no clock and no threads: the caller tells the time and what happened, and asks when to call again.
 //!
 //! # What holds
-//! - A container is started only inside a cgroup that has every value that it should have.
+//! - A container is started only inside a cgroup that has every value that it should have, on CPUs that the kernel shows
+//!   to be its own if it has any.
 //! - What fails for one pod is that pod's matter: it is reported, tried again, and touches no other.
 
+mod allotting;
 mod living;
 mod logs;
 mod placing;
@@ -37,8 +40,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 
 use crate::act::remove::Removals;
-use crate::decide::admission::Refusal;
 use crate::decide::allocatable::{Allocatable, allocatable};
+use crate::decide::allotment::Allotment;
+use crate::decide::cpusets::{Cpusets, HeldBack};
 use crate::decide::desired::DesiredTree;
 use crate::decide::policy::PlacementPolicy;
 use crate::decide::tripwire::Tripwires;
@@ -47,8 +51,8 @@ use crate::kernel::process::{LogFiles, Process, Processes};
 use crate::kernel::state_dir::StateDir;
 use crate::metrics::AgentCounters;
 use crate::model::{
-    ActualTree, BootTime, Bytes, CgroupId, CgroupPath, ContainerName, Controller, NodeCapacity, OomRecord,
-    PodPhase, PodUid, ProcessIdentity, QosClass,
+    ActualTree, BootTime, Bytes, CgroupId, CgroupPath, ContainerName, ContainerPlacement, Controller,
+    NodeCapacity, OomRecord, PodPhase, PodRefusal, PodUid, ProcessIdentity, QosClass,
 };
 use crate::observe::cgroup_tree::Extent;
 use crate::observe::pods::SourcedPod;
@@ -100,7 +104,13 @@ struct Managed {
     cgroup: CgroupPath,
     placed: Placed,
     /// Why a change of it waits: it would request more than there is room for. It runs on as it was.
-    deferred: Option<Refusal>,
+    deferred: Option<PodRefusal>,
+    /// What its containers were given; empty until it is let in.
+    given: Vec<ContainerPlacement>,
+    /// What it runs without, although it asks for it.
+    lacks: Option<PodRefusal>,
+    /// Why none of its containers is started yet, although it has its place.
+    held_back: Option<HeldBack>,
     phase: PodPhase,
     /// When its lifecycle wants to be looked at again.
     wake_at: Option<BootTime>,
@@ -116,7 +126,7 @@ enum Placed {
     /// Not decided yet.
     Not,
     /// It does not fit.
-    Refused(Refusal),
+    Refused(PodRefusal),
     /// A step failed; it is tried again.
     Failing(String),
     /// It has every cgroup with every value.
@@ -141,6 +151,10 @@ pub struct Engine {
     ports: Ports,
     settings: Settings,
     allocatable: Allocatable,
+    /// What is given out; none where nobody gives CPUs or memory.
+    allotment: Option<Allotment>,
+    /// What each cgroup may have of it now.
+    cpusets: Cpusets,
     counters: AgentCounters,
     pods: BTreeMap<PodUid, Managed>,
     /// What the manifests ask for, as read last.
@@ -171,9 +185,14 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine that knows of nothing yet.
+    /// An engine that knows of nothing yet, with all to give out that `allotment` has.
     #[must_use]
-    pub fn new(ports: Ports, settings: Settings, counters: AgentCounters) -> Self {
+    pub fn new(
+        ports: Ports,
+        settings: Settings,
+        allotment: Option<Allotment>,
+        counters: AgentCounters,
+    ) -> Self {
         let layout = settings.policy.layout.clone();
         Self {
             allocatable: allocatable(&settings.capacity, &settings.policy),
@@ -184,6 +203,8 @@ impl Engine {
             },
             ports,
             settings,
+            allotment,
+            cpusets: Cpusets::default(),
             counters,
             pods: BTreeMap::new(),
             wanted: BTreeMap::new(),
@@ -269,6 +290,9 @@ impl Managed {
             run,
             placed: Placed::Not,
             deferred: None,
+            given: Vec::new(),
+            lacks: None,
+            held_back: None,
             phase: PodPhase::Pending,
             wake_at: Some(BootTime::default()),
             look_again_at: None,

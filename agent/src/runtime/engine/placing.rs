@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use tracing::{error, info, warn};
 
+use super::allotting::allot;
 use super::{Engine, Managed, Placed};
 use crate::act::cgroups::{ApplyReport, FailedStep, apply};
 use crate::act::remove::RemoveProgress;
-use crate::decide::admission::{Admission, Refusal, Resource, admit};
+use crate::decide::admission::admit;
 use crate::decide::desired::{Inputs, desired_tree};
 use crate::decide::plan::{CgroupOp, Scope, Step, plan};
 use crate::kernel::cgroup_fs::errno_name;
-use crate::model::{BootTime, CgroupPath, Place};
+use crate::model::{BootTime, CgroupPath, Place, PodRefusal};
 
 /// When a removal is worth a warning.
 const REMOVAL_PATIENCE: Duration = Duration::from_secs(10);
@@ -24,8 +25,13 @@ impl Managed {
     }
 
     /// Whether the pod has a cgroup, or is to get one.
-    fn takes_part(&self) -> bool {
+    pub(super) fn takes_part(&self) -> bool {
         self.placed != Placed::Over && (self.run.stop.is_none() || self.has_place())
+    }
+
+    /// Whether it was let in, and takes part.
+    pub(super) fn is_let_in(&self) -> bool {
+        self.takes_part() && !matches!(self.placed, Placed::Refused(_))
     }
 }
 
@@ -36,6 +42,7 @@ impl Engine {
         let steps = self.plan();
         if steps.is_empty() {
             self.note_placed(&BTreeMap::new());
+            self.note_held_back(now);
             return;
         }
         let report = apply(&*self.ports.cgroups, &steps, &mut self.removals, now);
@@ -46,40 +53,68 @@ impl Engine {
             .filter_map(|step| Some((pod_of(step)?, step.error.to_string())))
             .collect();
         self.note_placed(&failed);
-        if !report.overtaken.is_empty() {
-            self.unsettled = true;
-        }
+        self.note_held_back(now);
+        // What was given up now may be given to those who wait for it.
+        let before = std::mem::take(&mut self.cpusets);
+        self.decide_cpusets();
+        self.unsettled |= !report.overtaken.is_empty() || self.cpusets != before;
     }
 
     fn decide_admission(&mut self) {
-        let running: BTreeSet<_> = self
-            .pods
-            .iter()
-            .filter(|(_, managed)| managed.takes_room())
-            .map(|(uid, _)| uid.clone())
-            .collect();
+        self.take_back();
+        let uids = |of: fn(&Managed) -> bool| {
+            let pods = self.pods.iter().filter(move |(_, managed)| of(managed));
+            pods.map(|(uid, _)| uid.clone()).collect::<BTreeSet<_>>()
+        };
+        let running = uids(Managed::takes_room);
+        let given = uids(|managed| !managed.given.is_empty());
         let candidates: Vec<_> = self
             .pods
             .values()
             .filter(|managed| managed.takes_part())
             .map(|managed| &managed.run.pod)
             .collect();
-        for (uid, admission) in admit(&candidates, &running, &self.allocatable) {
+        let allotment = &mut self.allotment;
+        let mut lacking = BTreeMap::new();
+        let answers = admit(&candidates, &running, &self.allocatable, |pod| {
+            let Some(allotment) = allotment.as_mut().filter(|_| !given.contains(&pod.uid)) else {
+                return Ok(None);
+            };
+            match allot(allotment, pod) {
+                // It runs, and goes on without.
+                Err(refusal) if running.contains(&pod.uid) => {
+                    lacking.insert(pod.uid.clone(), refusal);
+                    Ok(None)
+                }
+                answer => answer.map(Some),
+            }
+        });
+        for (uid, answer) in answers {
             let Some(managed) = self.pods.get_mut(&uid) else {
                 continue;
             };
-            match admission {
-                Admission::Admitted => {
+            match answer {
+                Ok(given) => {
                     if matches!(managed.placed, Placed::Refused(_)) {
                         managed.placed = Placed::Not;
                     }
+                    if let Some(given) = given {
+                        managed.given = given;
+                    }
+                    let lacks = lacking.remove(&uid);
+                    if let (None, Some(lacks)) = (&managed.lacks, &lacks) {
+                        let pod = &managed.run.pod.name;
+                        warn!(%pod, "runs without what it asks for: {}", lacks.message);
+                    }
+                    managed.lacks = lacks;
                 }
-                Admission::Refused(refusal) => {
+                Err(refusal) => {
                     if !matches!(managed.placed, Placed::Refused(_)) {
                         self.counters.pod_refused(refusal_label(&refusal));
-                        let reason = refusal.reason();
-                        warn!(pod = %managed.run.pod.name, %reason, "pod refused: {}", refusal.message());
+                        let reason = &refusal.reason;
+                        warn!(pod = %managed.run.pod.name, %reason, "pod refused: {}", refusal.message);
                     }
+                    managed.given.clear();
                     managed.placed = Placed::Refused(refusal);
                 }
             }
@@ -87,10 +122,11 @@ impl Engine {
     }
 
     fn plan(&mut self) -> Vec<Step> {
+        self.decide_cpusets();
         let pods: Vec<_> = self
             .pods
             .values()
-            .filter(|managed| managed.takes_part() && !matches!(managed.placed, Placed::Refused(_)))
+            .filter(|managed| managed.is_let_in())
             // What an instance before left must be gone first: nothing of it is inherited.
             .filter(|managed| !self.removals.covers(&managed.cgroup))
             .map(|managed| &managed.run.pod)
@@ -101,6 +137,7 @@ impl Engine {
             policy: &self.settings.policy,
             available: &self.settings.controllers,
             lifted: &self.tripwires.lifted(),
+            cpusets: &self.cpusets,
         });
         let mut steps = plan(&self.desired, &self.actual);
         // A container that an update removed keeps its cgroup while it ends.
@@ -218,13 +255,21 @@ impl Engine {
 }
 
 /// The refusal's reason, as one of a closed set that may be a label.
-fn refusal_label(refusal: &Refusal) -> &'static str {
-    match refusal.resource {
-        Resource::Cpu => "OutOfcpu",
-        Resource::Memory => "OutOfmemory",
-        Resource::Pods => "OutOfpods",
-        Resource::HugePages(_) => "OutOfhugepages",
-    }
+fn refusal_label(refusal: &PodRefusal) -> &'static str {
+    const REASONS: [&str; 7] = [
+        "OutOfcpu",
+        "OutOfmemory",
+        "OutOfpods",
+        "OutOfhugepages",
+        "TopologyAffinityError",
+        "SMTAlignmentError",
+        "UnexpectedAdmissionError",
+    ];
+    // Only that of huge pages goes on, with their size.
+    let mut known = REASONS
+        .into_iter()
+        .filter(|reason| refusal.reason.starts_with(reason));
+    known.next().unwrap_or("other")
 }
 
 fn pod_of(step: &FailedStep) -> Option<CgroupPath> {

@@ -8,9 +8,9 @@ use std::collections::BTreeSet;
 use tracing::{error, warn};
 
 use super::{Engine, Settings};
-use crate::decide::plan::Step;
+use crate::decide::plan::{CgroupOp, Step};
 use crate::model::{ControlFile, Controller, HugePageSize, Place};
-use crate::observe::cgroup_tree::{self, Extent, MANAGED};
+use crate::observe::cgroup_tree::{self, Extent, MANAGED, SHOWN};
 
 /// How many passes of a second it takes to read the whole tree back.
 const PASSES_AROUND: usize = 60;
@@ -27,7 +27,12 @@ pub(in crate::runtime) fn extent(settings: &Settings) -> Extent {
             .is_none_or(|c: Controller| settings.controllers.contains(&c))
     };
     Extent {
-        files: MANAGED.into_iter().chain(huge).filter(there).collect(),
+        files: MANAGED
+            .into_iter()
+            .chain(SHOWN)
+            .chain(huge)
+            .filter(there)
+            .collect(),
         levels: 3,
     }
 }
@@ -60,6 +65,25 @@ impl Engine {
             cgroup_tree::reread(&*self.ports.cgroups, &self.extent, &mut self.actual, &touched)
         {
             error!(%error, "the cgroup tree cannot be read back");
+        }
+        self.reread_effective(steps);
+    }
+
+    /// Reads again which CPUs the cgroups have whose own list or some parent's was written.
+    fn reread_effective(&mut self, steps: &[Step]) {
+        let written = steps.iter().flat_map(|step| &step.ops).filter_map(|op| match op {
+            CgroupOp::Write {
+                path,
+                file: ControlFile::CpusetCpus,
+                ..
+            } => Some(path),
+            _ => None,
+        });
+        for path in written {
+            let file = ControlFile::CpusetCpusEffective;
+            if let Err(error) = cgroup_tree::reread_file(&*self.ports.cgroups, &mut self.actual, path, file) {
+                error!(%error, "the CPUs that cgroups have cannot be read back");
+            }
         }
     }
 

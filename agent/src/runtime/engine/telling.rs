@@ -51,7 +51,11 @@ impl Engine {
     fn pod_report(&self, managed: &Managed, booted_at: Duration, now: BootTime) -> PodReport {
         let pod = &managed.run.pod;
         let (phase, reason, message) = match &managed.placed {
-            Placed::Refused(refusal) => (PodPhase::Failed, Some(refusal.reason()), Some(refusal.message())),
+            Placed::Refused(refusal) => (
+                PodPhase::Failed,
+                Some(refusal.reason.clone()),
+                Some(refusal.message.clone()),
+            ),
             Placed::Failing(why) | Placed::Behind(why) => {
                 (managed.phase, Some("CgroupError".to_owned()), Some(why.clone()))
             }
@@ -59,9 +63,21 @@ impl Engine {
                 Some(refusal) => (
                     managed.phase,
                     Some("PodResizePending".to_owned()),
-                    Some(refusal.message()),
+                    Some(refusal.message.clone()),
                 ),
-                None => (managed.phase, None, None),
+                None => match (&managed.held_back, &managed.lacks) {
+                    (Some(why), _) => (
+                        managed.phase,
+                        Some("WaitingForCpus".to_owned()),
+                        Some(why.to_string()),
+                    ),
+                    (None, Some(refusal)) => (
+                        managed.phase,
+                        Some(refusal.reason.clone()),
+                        Some(refusal.message.clone()),
+                    ),
+                    (None, None) => (managed.phase, None, None),
+                },
             },
         };
         PodReport {

@@ -10,8 +10,9 @@ use tracing::warn;
 
 use super::{Engine, Managed, Placed};
 use crate::decide::admission::defer_update;
+use crate::decide::allotment::Allotment;
 use crate::decide::qos::qos_class;
-use crate::model::{BootTime, PodUid};
+use crate::model::{BootTime, ContainerPlacement, Pod, PodRefusal, PodUid};
 use crate::observe::pods::SourcedPod;
 use crate::state::containers::PodRun;
 
@@ -56,33 +57,46 @@ impl Engine {
             return;
         }
         let differs = known.run.pod != sourced.pod;
-        let deferred = if differs && known.takes_room() {
-            let others = self
-                .pods
-                .iter()
-                .filter(|(other, pod)| *other != uid && pod.takes_room());
-            let others: Vec<_> = others.map(|(_, managed)| &managed.run.pod).collect();
-            defer_update(&known.run.pod, &sourced.pod, &others, &self.allocatable)
+        let same_class = known.class == qos_class(&sourced.pod);
+        let room = if differs && same_class && known.takes_room() {
+            self.room_for_change(known, &sourced.pod)
         } else {
-            None
+            Ok(None)
         };
         let Some(known) = self.pods.get_mut(uid) else {
             return;
+        };
+        let (deferred, changed) = match room {
+            Ok(changed) => (None, changed),
+            Err(refusal) => (Some(refusal), None),
         };
         let before = std::mem::replace(&mut known.deferred, deferred);
         if !differs {
             return;
         }
-        if known.class != qos_class(&sourced.pod) {
+        if !same_class {
             known.stop(now);
             return;
         }
         if let Some(refusal) = &known.deferred {
             if before.is_none() {
                 let pod = &known.run.pod.name;
-                warn!(%pod, "the change waits, the pod runs on as it was: {}", refusal.message());
+                warn!(%pod, "the change waits, the pod runs on as it was: {}", refusal.message);
             }
             return;
+        }
+        match changed {
+            Some((allotment, given)) => {
+                self.allotment = Some(allotment);
+                known.given = given;
+            }
+            // It has nothing, or no place yet: it is let in anew.
+            None => {
+                known.given.clear();
+                if let Some(allotment) = &mut self.allotment {
+                    allotment.release(uid);
+                }
+            }
         }
         known.run.update(sourced.pod.clone(), Some(sourced.file.clone()));
         known.unsaved = true;
@@ -91,6 +105,30 @@ impl Engine {
             known.placed = Placed::Not;
         }
         self.unsettled = true;
+    }
+
+    /// What would be given out if a pod that takes room changed, and to itself; none where nothing is.
+    ///
+    /// # Errors
+    /// It would request more than there is, or ask for what is not to be had.
+    fn room_for_change(
+        &self,
+        known: &Managed,
+        after: &Pod,
+    ) -> Result<Option<(Allotment, Vec<ContainerPlacement>)>, PodRefusal> {
+        let others = self.pods.values().map(|other| (other, &other.run.pod));
+        let others: Vec<_> = others
+            .filter(|(other, pod)| pod.uid != after.uid && other.takes_room())
+            .map(|(_, pod)| pod)
+            .collect();
+        if let Some(refusal) = defer_update(&known.run.pod, after, &others, &self.allocatable) {
+            return Err(refusal.into());
+        }
+        let Some(mut allotment) = self.allotment.clone() else {
+            return Ok(None);
+        };
+        let given = allotment.update(&known.run.pod, after)?;
+        Ok(Some((allotment, given)))
     }
 
     /// There may be room now for changes that wait.

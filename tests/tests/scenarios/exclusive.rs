@@ -1,0 +1,113 @@
+//! Containers with CPUs of their own, on a node of 2 NUMA nodes with 4 cores of 2 threads each.
+
+use plimsoll::model::{ControlFile, CpuSet, PodPhase, Shape};
+use plimsoll_tests::node::FakeNode;
+
+const STATIC: &str = "cpuManagerPolicy: static\nreservedSystemCPUs: 0,8\n";
+const SHAPE: Shape = Shape {
+    sockets: 2,
+    nodes: 1,
+    l3s: 1,
+    cores: 4,
+    threads: 2,
+};
+
+fn own(cpus: usize) -> String {
+    let amounts = format!("{{cpu: {cpus}, memory: 64Mi}}");
+    format!(
+        "containers: [{{name: main, command: [sleep], resources: {{requests: {amounts}, limits: {amounts}}}}}]"
+    )
+}
+
+const SHARED: &str = "containers: [{name: main, command: [sleep]}]";
+const SHARED_GUARANTEED: &str = "containers: [{name: main, command: [sleep], resources: \
+                                 {limits: {cpu: 500m, memory: 64Mi}}}]";
+
+fn has(node: &FakeNode, path: &str) -> String {
+    node.read(path, ControlFile::CpusetCpusEffective)
+}
+
+#[test]
+fn others_leave_before_the_container_starts_and_come_back_after_it() {
+    let mut node = FakeNode::of(STATIC, SHAPE);
+    node.add("web", SHARED);
+    node.add("part", SHARED_GUARANTEED);
+    let [web, part] = ["besteffort/poduid-web/main", "poduid-part/main"];
+    assert_eq!(
+        (has(&node, web), has(&node, part)),
+        ("0-15".into(), "0-15".into())
+    );
+    node.add("db", &own(4));
+    assert_eq!(node.state("db", "main"), "Running");
+    let db = "poduid-db/main";
+    assert_eq!(has(&node, db), "1-2,9-10");
+    assert_eq!(
+        (has(&node, web), has(&node, part)),
+        ("0,3-8,11-15".into(), "0,3-8,11-15".into())
+    );
+    // Nobody throttles a container that can take nothing from others.
+    assert_eq!(node.read(db, ControlFile::CpuMax), "max 100000");
+    assert_eq!(node.read("poduid-db", ControlFile::CpuMax), "max 100000");
+    assert_eq!(node.read(part, ControlFile::CpuMax), "50000 100000");
+    node.remove("db");
+    assert_eq!(
+        (has(&node, web), has(&node, part)),
+        ("0-15".into(), "0-15".into())
+    );
+}
+
+#[test]
+fn one_that_does_not_fit_is_refused_and_takes_nothing() {
+    let mut node = FakeNode::of(
+        &format!("{STATIC}topologyManagerPolicy: single-numa-node\n"),
+        SHAPE,
+    );
+    node.add("wide", &own(9));
+    assert_eq!(node.phase("wide"), PodPhase::Failed);
+    assert_eq!(node.pod("wide").reason.as_deref(), Some("TopologyAffinityError"));
+    assert_eq!(
+        node.counter("plimsoll_pods_refused_total{reason=\"TopologyAffinityError\"}"),
+        1.0
+    );
+    node.add("db", &own(7));
+    assert_eq!(node.state("db", "main"), "Running");
+}
+
+#[test]
+fn a_container_waits_until_the_others_have_left() {
+    let mut node = FakeNode::of(STATIC, SHAPE);
+    node.add("web", SHARED);
+    node.machine
+        .refuse("besteffort", ControlFile::CpusetCpus, 16, 1000);
+    node.add("db", &own(2));
+    assert_eq!(node.pod("db").reason.as_deref(), Some("WaitingForCpus"));
+    assert_eq!(
+        node.pod("db").message.as_deref(),
+        Some("besteffort/poduid-web/main still has CPUs 1,9")
+    );
+    assert_eq!(node.machine.running().len(), 1);
+    node.machine.refuse_nothing();
+    node.pass();
+    assert_eq!(node.state("db", "main"), "Running");
+}
+
+#[test]
+fn growing_waits_for_nothing_that_it_has_and_shrinking_gives_back() {
+    let mut node = FakeNode::of(STATIC, SHAPE);
+    node.add("web", SHARED);
+    node.add("db", &own(2));
+    let process = node.process("db", "main");
+    node.add("db", &own(4));
+    assert_eq!(node.process("db", "main"), process);
+    assert_eq!(has(&node, "poduid-db/main"), "1-2,9-10");
+    assert_eq!(has(&node, "besteffort/poduid-web/main"), "0,3-8,11-15");
+    node.add("db", &own(2));
+    let kept = CpuSet::parse(&has(&node, "poduid-db/main")).unwrap();
+    assert_eq!((node.process("db", "main"), kept.len()), (process, 2));
+    let pool = CpuSet::parse(&has(&node, "besteffort/poduid-web/main")).unwrap();
+    assert_eq!((pool.len(), pool.is_disjoint(&kept)), (14, true));
+    // More than there is: it runs on as it was.
+    node.add("db", &own(15));
+    assert_eq!(node.pod("db").reason.as_deref(), Some("PodResizePending"));
+    assert_eq!(has(&node, "poduid-db/main"), kept.to_string());
+}
