@@ -9,6 +9,7 @@ mod cgroup_path;
 mod control_file;
 mod cpu_set;
 mod cpu_topology;
+mod exclusive;
 mod ids;
 mod knob;
 mod launch;
@@ -40,6 +41,7 @@ pub use cpu_set::{CpuId, CpuListError, CpuSet};
 #[cfg(any(test, feature = "testutils"))]
 pub use cpu_topology::Shape;
 pub use cpu_topology::{CpuGroup, CpuPlace, CpuRecord, NumaRecord, Topology, TopologyError};
+pub use exclusive::{ContainerCpus, ForeignReport, GrantReport, NodeCpus, NumaCpus};
 pub use ids::{CgroupId, ContainerName, IdError, Namespace, PodName, PodUid, ProcessIdentity};
 pub use knob::KnobValue;
 pub use launch::{ExitStatus, LaunchSpec};

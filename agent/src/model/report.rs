@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::cgroup_path::CgroupPath;
+use super::exclusive::{ContainerCpus, NodeCpus};
 use super::ids::{CgroupId, ContainerName, Namespace, PodName, PodUid, ProcessIdentity};
 use super::qos::QosClass;
 use super::units::{Bytes, CpuPeriod, CpuQuota, CpuWeight, Limit, MilliCpu, OomScoreAdj};
@@ -192,6 +193,9 @@ pub struct ContainerReport {
     pub oom_score_adj: OomScoreAdj,
     /// Its cgroup.
     pub cgroup: CgroupReport,
+    /// Where it may run; none where nobody gives CPUs or memory.
+    #[serde(default)]
+    pub cpus: Option<ContainerCpus>,
     /// Where its output goes.
     pub log_path: Option<String>,
 }
@@ -285,6 +289,9 @@ pub struct NodeReport {
     pub allocatable_memory: Bytes,
     /// What the agent itself costs.
     pub agent: AgentCost,
+    /// Who may run on which CPU; none where nobody gives CPUs.
+    #[serde(default)]
+    pub cpus: Option<NodeCpus>,
     /// Pods, by namespace and name.
     pub pods: Vec<PodReport>,
     /// Probes.

@@ -87,6 +87,7 @@ pub fn pod(name: &str, image: &str) -> PodReport {
             started_at: Some(Duration::from_secs(1_600_000_000)),
             oom_score_adj: OomScoreAdj(-998),
             cgroup: cgroup(&format!("{path}/main")),
+            cpus: None,
             log_path: None,
         }],
     }
@@ -96,6 +97,7 @@ pub fn pod(name: &str, image: &str) -> PodReport {
 #[must_use]
 pub fn report(pods: Vec<PodReport>) -> NodeReport {
     NodeReport {
+        cpus: None,
         allocatable_cpu: MilliCpu(3800),
         allocatable_memory: Bytes::mib(14_000),
         agent: AgentCost {

@@ -12,7 +12,7 @@
 //! - [`logs`]: what the containers write, held to its cap;
 //! - [`recovering`]: at start, records and running processes become pods again;
 //! - [`sampling`]: readings into the usage store;
-//! - [`telling`]: the report.
+//! - [`telling`]: the report, with [`telling_cpus`].
 //!
 //! It has no loop, no clock and no threads: the caller tells the time and what happened, and asks when to call again.
 //!
@@ -29,6 +29,7 @@ mod reading;
 mod recovering;
 mod sampling;
 mod telling;
+mod telling_cpus;
 mod wanting;
 
 pub(super) use reading::extent;

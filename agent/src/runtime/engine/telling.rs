@@ -41,6 +41,7 @@ impl Engine {
             allocatable_cpu: self.allocatable.cpu,
             allocatable_memory: self.allocatable.memory,
             agent: surroundings.cost,
+            cpus: self.node_cpus(),
             pods,
             probes: surroundings.probes,
             oom_kills: self.oom_kills.iter().cloned().collect(),
@@ -126,6 +127,7 @@ impl Engine {
             image: container.image.clone(),
             started_at: started.map(|since| booted_at.saturating_add(since.0)),
             oom_score_adj: oom_score_adj(pod, container, self.settings.capacity.memory),
+            cpus: self.container_cpus(managed, &container.name, &path),
             cgroup: self.cgroup_report(&path),
             log_path: Some(log.display().to_string()),
         }

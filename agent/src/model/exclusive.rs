@@ -1,0 +1,86 @@
+//! What is told of CPUs and memory that containers have to themselves.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::cpu_set::CpuSet;
+
+/// Where a container may run, and why.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ContainerCpus {
+    /// CPUs of its own; none if it shares.
+    pub own: Option<CpuSet>,
+    /// The CPUs that the kernel shows; none if it shows none.
+    pub has: Option<CpuSet>,
+    /// NUMA nodes that its memory is bound to, by the kernel's numbers; none if it is bound to none.
+    pub memory_nodes: Option<Vec<u32>>,
+    /// Why these CPUs, or why the shared ones.
+    pub why: String,
+    /// How it came by its own; none if it shares.
+    pub grant: Option<GrantReport>,
+}
+
+/// How a container came by CPUs of its own, and whether it was alone on them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GrantReport {
+    /// When, as time since the Unix epoch.
+    pub granted_at: Duration,
+    /// How long it took until nobody else's task was seen there; none until then, and for one that was there before the
+    /// agent was.
+    pub clean_after: Option<Duration>,
+    /// Who else used these CPUs since the container has them; none where nothing counts it.
+    pub foreign: Option<ForeignReport>,
+}
+
+/// Time of some CPUs together that others than their owner used, while they had this owner.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ForeignReport {
+    /// How long they were looked at, all of them together.
+    pub window: Duration,
+    /// Used by other pods.
+    pub pods: Duration,
+    /// Used by what runs outside the agent's root.
+    pub system: Duration,
+    /// Used by threads of the kernel.
+    pub kernel_threads: Duration,
+    /// Spent in interrupts.
+    pub irq: Duration,
+    /// Spent in soft interrupts.
+    pub softirq: Duration,
+}
+
+/// Who may run on a node's CPUs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeCpus {
+    /// CPUs of containers without their own.
+    pub shared: CpuSet,
+    /// CPUs that no container gets to itself.
+    pub reserved: CpuSet,
+    /// CPUs that containers have to themselves.
+    pub exclusive: CpuSet,
+    /// The same, by NUMA node.
+    pub by_node: Vec<NumaCpus>,
+    /// What the kernel's threads used of exclusive CPUs, by name, the busiest first.
+    pub kernel_threads: Vec<(String, Duration)>,
+    /// What the agent found otherwise than it had left it, when it started or when CPUs went or came.
+    pub changes: Vec<String>,
+}
+
+/// The CPUs of one NUMA node.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NumaCpus {
+    /// The kernel's number.
+    pub node: u32,
+    /// Shared ones of it, reserved ones left out.
+    pub shared: CpuSet,
+    /// Reserved ones of it.
+    pub reserved: CpuSet,
+    /// Exclusive ones of it.
+    pub exclusive: CpuSet,
+}

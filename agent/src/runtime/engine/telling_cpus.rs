@@ -1,0 +1,53 @@
+//! The part of the report that is about CPUs and memory of one's own.
+
+use super::{Engine, Managed};
+use crate::model::{
+    CgroupPath, ContainerCpus, ContainerName, ControlFile, CpuSet, GrantReport, NodeCpus, NumaCpus,
+};
+
+impl Engine {
+    /// Who may run on which CPU; none where nobody gives CPUs.
+    pub(super) fn node_cpus(&self) -> Option<NodeCpus> {
+        let allotment = self.allotment.as_ref()?;
+        allotment.managers().cpus.as_ref()?;
+        let mut exclusive = CpuSet::EMPTY;
+        let held = allotment.assignments().pods().values();
+        held.flat_map(|containers| containers.values())
+            .for_each(|cpus| exclusive |= cpus);
+        let (shared, reserved) = (allotment.shared(), allotment.reserved());
+        let nodes = allotment.topology().numa_nodes().iter();
+        let by_node = nodes.map(|node| NumaCpus {
+            node: node.id,
+            shared: &(&node.cpus & &shared) - &reserved,
+            reserved: &node.cpus & &reserved,
+            exclusive: &node.cpus & &exclusive,
+        });
+        Some(NodeCpus {
+            by_node: by_node.collect(),
+            shared,
+            reserved,
+            exclusive,
+            kernel_threads: Vec::new(),
+            changes: Vec::new(),
+        })
+    }
+
+    /// Where a container may run, and why; none where nobody gives CPUs or memory, or before it was let in.
+    pub(super) fn container_cpus(
+        &self,
+        managed: &Managed,
+        name: &ContainerName,
+        path: &CgroupPath,
+    ) -> Option<ContainerCpus> {
+        let placement = managed.given.iter().find(|placement| placement.name == *name)?;
+        let cgroup = self.actual.cgroups.get(path);
+        let shown = cgroup.and_then(|cgroup| cgroup.values.get(&ControlFile::CpusetCpusEffective));
+        Some(ContainerCpus {
+            own: placement.cpus.clone(),
+            has: shown.and_then(|list| CpuSet::parse(list).ok()),
+            memory_nodes: placement.mems.clone(),
+            why: placement.why.clone(),
+            grant: placement.cpus.as_ref().map(|_| GrantReport::default()),
+        })
+    }
+}
