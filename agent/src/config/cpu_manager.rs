@@ -149,6 +149,13 @@ impl StaticOptions {
         Ok(read)
     }
 
+    /// The names of those that are on.
+    #[must_use]
+    pub fn names(mut self) -> Vec<&'static str> {
+        let on = self.fields().into_iter().filter(|(_, on)| **on);
+        on.map(|(name, _)| name).collect()
+    }
+
     fn fields(&mut self) -> [(&'static str, &mut bool); 8] {
         [
             (FULL_PCPUS, &mut self.full_pcpus_only),

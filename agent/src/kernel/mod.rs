@@ -7,9 +7,11 @@
 mod bpf_sys;
 pub mod btf;
 pub mod cgroup_fs;
+pub mod checkpoint;
 pub mod clock;
 pub mod dir_watch;
 pub mod ebpf;
+pub mod fault;
 pub mod files;
 pub mod heap;
 pub mod log;

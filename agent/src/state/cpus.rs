@@ -1,14 +1,16 @@
 //! Which container has which CPUs to itself, and what the others share.
 //!
 //! **Terms.** The *shared pool* is what containers without CPUs of their own may run on. A container *holds* CPUs from
-//! when it is granted them until its pod is released.
+//! when it is granted them until its pod is released. *Withheld* CPUs are kept out of the pool: a strict reservation.
 //!
 //! # Properties
 //! - No CPU is in the shared pool and held; only containers of one pod may hold the same CPU (what an init container
 //!   held is used again by later ones).
-//! - Pool and holders together always have the same CPUs; with all pods released, the pool has them all.
+//! - Pool and holders together always have the same CPUs; with all pods released, the pool has them all. Withheld ones
+//!   are only with those who held them before, and with nobody after that.
 //! - A grant that is refused changes nothing.
 
+pub mod checkpoint;
 #[cfg(test)]
 mod props;
 
@@ -22,6 +24,8 @@ use crate::model::{ContainerName, CpuSet, PodUid};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CpuAssignments {
     shared: CpuSet,
+    #[serde(default, skip_serializing_if = "CpuSet::is_empty")]
+    withheld: CpuSet,
     pods: BTreeMap<PodUid, BTreeMap<ContainerName, CpuSet>>,
 }
 
@@ -41,8 +45,15 @@ impl CpuAssignments {
     pub fn new(shared: CpuSet) -> Self {
         Self {
             shared,
+            withheld: CpuSet::EMPTY,
             pods: BTreeMap::new(),
         }
+    }
+
+    /// Takes `cpus` out of the pool for good. Who holds some of them keeps them until its pod is released.
+    pub fn withhold(&mut self, cpus: &CpuSet) {
+        self.shared -= cpus;
+        self.withheld |= cpus;
     }
 
     /// The shared pool.
@@ -82,7 +93,8 @@ impl CpuAssignments {
             .entry(pod.clone())
             .or_default()
             .insert(container.clone(), cpus);
-        self.shared |= &(&before - &self.held_by_pod(pod));
+        let released = &before - &self.held_by_pod(pod);
+        self.put_back(&released);
         Ok(())
     }
 
@@ -100,8 +112,12 @@ impl CpuAssignments {
     pub fn release(&mut self, pod: &PodUid) -> CpuSet {
         let released = self.held_by_pod(pod);
         self.pods.remove(pod);
-        self.shared |= &released;
+        self.put_back(&released);
         released
+    }
+
+    fn put_back(&mut self, cpus: &CpuSet) {
+        self.shared |= &(cpus - &self.withheld);
     }
 }
 
@@ -125,6 +141,24 @@ mod tests {
         assert_eq!(assignments.release(&pod), cpus("2-4,6"));
         assert_eq!(assignments, CpuAssignments::new(cpus("0-7")));
         assert!(assignments.release(&pod).is_empty());
+    }
+
+    #[test]
+    fn what_is_withheld_is_given_back_to_nobody() {
+        let cpus = |list: &str| CpuSet::parse(list).unwrap();
+        let [pod, other] = ["p", "q"].map(|uid| PodUid::parse(uid).unwrap());
+        let name = ContainerName::parse("main").unwrap();
+        let mut assignments = CpuAssignments::new(cpus("0-7"));
+        assignments.grant(&pod, &name, cpus("1-4")).unwrap();
+        assignments.withhold(&cpus("0-1"));
+        assert_eq!(assignments.shared(), &cpus("5-7"));
+        // It may go on with what it has, but not get it again.
+        assignments.grant(&pod, &name, cpus("1-3")).unwrap();
+        assert!(assignments.grant(&other, &name, cpus("0")).is_err());
+        assignments.grant(&pod, &name, cpus("2-3")).unwrap();
+        assert!(assignments.grant(&pod, &name, cpus("1-3")).is_err());
+        assignments.release(&pod);
+        assert_eq!(assignments.shared(), &cpus("2-7"));
     }
 
     #[test]

@@ -89,12 +89,16 @@ impl StaticPolicy {
     /// The assignments of a machine without pods. Reserved CPUs are shared, unless the reservation is strict.
     #[must_use]
     pub fn start(&self) -> CpuAssignments {
-        let all = self.topology.cpus();
-        CpuAssignments::new(if self.options.strict_cpu_reservation {
-            all - &self.reserved
-        } else {
-            all.clone()
-        })
+        let mut start = CpuAssignments::new(self.topology.cpus().clone());
+        self.withhold(&mut start);
+        start
+    }
+
+    /// Takes reserved CPUs out of the shared pool, where the reservation is strict.
+    pub(super) fn withhold(&self, assignments: &mut CpuAssignments) {
+        if self.options.strict_cpu_reservation {
+            assignments.withhold(&self.reserved);
+        }
     }
 
     /// What of the shared pool could be given away.
