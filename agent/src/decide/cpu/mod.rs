@@ -26,6 +26,7 @@ mod props;
 mod refusal;
 mod reservation;
 mod resize;
+pub mod restore;
 pub mod take;
 #[cfg(test)]
 mod tests;

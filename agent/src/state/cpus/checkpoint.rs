@@ -116,6 +116,12 @@ impl MachineMark {
     pub fn is_other_than(&self, now: &Self) -> bool {
         matches!((&self.machine_id, &now.machine_id), (Some(was), Some(is)) if was != is)
     }
+
+    /// Whether the same CPUs lie otherwise in `now`. With others online nothing can be said.
+    #[must_use]
+    pub fn lies_otherwise_than(&self, now: &Self) -> bool {
+        self.cpus == now.cpus && self.layout != now.layout
+    }
 }
 
 /// A checksum of who lies together. The kernel's numbers of caches and dies, which may be counted otherwise at the next
