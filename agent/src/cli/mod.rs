@@ -1,9 +1,10 @@
 //! The command line.
 //!
 //! Exit status: 0 done; 1 the command failed, or `check` found that the main job cannot be done, or `plan`
-//! that not every pod has a place; 64 (`EX_USAGE`) the command line or the configuration is wrong, and nothing was started; 69 (`EX_UNAVAILABLE`) no agent answers.
+//! that not every pod has a place, or `cpu import` that not every container could be taken over; 64 (`EX_USAGE`) the command line or the configuration is wrong, and nothing was started; 69 (`EX_UNAVAILABLE`) no agent answers.
 
 mod check;
+mod cpu_import;
 mod cpus;
 mod options;
 mod plan;
@@ -20,14 +21,16 @@ use std::path::Path;
 use clap::Parser;
 
 use crate::config::{self, Config};
+use crate::kernel::clock::{Clock, RealClock};
 use crate::kernel::log;
 use crate::kernel::net::{self, NetError};
 use crate::kernel::node_facts::{self, Machine};
 use crate::metrics::families;
 use crate::model::NodeReport;
-use crate::observe::{cpu_topology, node, pods, supply};
+use crate::observe::supply::Supply;
+use crate::observe::{cpu_topology, kubelet_cpus, node, pods, supply};
 use crate::runtime;
-use options::{Command, ConfigAction, Options, Output};
+use options::{Command, ConfigAction, CpuAction, Options, Output};
 
 pub use check::{Check, Verdict, checks};
 
@@ -113,6 +116,12 @@ fn execute(options: Options) -> Result<u8, Failure> {
             status(&socket, output)
         }
         Command::Cpus { topology, output } => cpus(topology.as_deref(), output),
+        Command::Cpu(CpuAction::Import {
+            file,
+            config,
+            topology,
+            dry_run,
+        }) => import(&file, &load(config.as_deref())?, &topology, dry_run),
         Command::Plan {
             topology,
             pods,
@@ -185,18 +194,38 @@ fn captured(path: &Path) -> Result<Machine, Failure> {
     cpu_topology::capture::machine(&text).map_err(at)
 }
 
+/// What a machine has: this one (`live`), or one whose files were saved.
+fn supplied(topology: &Path) -> Result<Supply, Failure> {
+    if topology == Path::new("live") {
+        return supply::live(&Machine::default()).map_err(Failure::failed);
+    }
+    let at = |error| Failure::usage(format!("{}: {error}", topology.display()));
+    supply::captured(&captured(topology)?).map_err(at)
+}
+
+/// Takes over what kubelet wrote down.
+fn import(file: &Path, config: &Config, topology: &Path, dry_run: bool) -> Result<u8, Failure> {
+    let state = kubelet_cpus::read(file).map_err(Failure::usage)?;
+    let supply = supplied(topology)?;
+    // Of a captured machine it is not known.
+    let machine_id = if topology == Path::new("live") {
+        node::machine_id(&Machine::default()).map_err(Failure::failed)?
+    } else {
+        None
+    };
+    let now = RealClock.wall();
+    let report = runtime::import_cpus(config, &supply, machine_id, &state, now, dry_run);
+    let report = report.map_err(|error| Failure::failed(format!("{}: {error:#}", file.display())))?;
+    print(&cpu_import::show(&report, dry_run))?;
+    Ok(if report.left_out.is_empty() { DONE } else { FAILED })
+}
+
 /// What would become of the pods of a directory or file.
 fn plan(topology: &Path, manifests: &Path, config: &Config, output: Output) -> Result<u8, Failure> {
-    let this = Machine::default();
-    let supply = if topology == Path::new("live") {
-        supply::live(&this).map_err(Failure::failed)?
-    } else {
-        let at = |error| Failure::usage(format!("{}: {error}", topology.display()));
-        supply::captured(&captured(topology)?).map_err(at)?
-    };
+    let supply = supplied(topology)?;
     let node_name = match &config.node_name {
         Some(name) => name.as_str().to_owned(),
-        None => node::host_name(&this).map_err(Failure::failed)?,
+        None => node::host_name(&Machine::default()).map_err(Failure::failed)?,
     };
     let set = pods::look(manifests, &node_name).map_err(Failure::usage)?;
     // What can fail here is that the configuration does not fit the machine.

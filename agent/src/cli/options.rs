@@ -13,7 +13,7 @@ use crate::kernel::log::LogFormat;
     version,
     arg_required_else_help = true,
     after_help = "Exit status: 0 done, 1 failed (check: the main job cannot be done; plan: not every pod \
-                  has a place), 64 wrong command line or \
+                  has a place; cpu import: not every container was taken over), 64 wrong command line or \
                   configuration, 69 no agent answers."
 )]
 pub(super) struct Options {
@@ -68,6 +68,9 @@ pub(super) enum Command {
         #[arg(long, short, value_enum, default_value_t)]
         output: Output,
     },
+    /// Take over exclusive CPUs from kubelet.
+    #[command(subcommand)]
+    Cpu(CpuAction),
     /// Say which pods would be placed on which CPUs and NUMA nodes, and which would be refused; needs no root.
     Plan {
         /// `live` for this machine, or a file of a captured one as for `cpus`.
@@ -88,6 +91,25 @@ pub(super) enum Command {
     Metrics,
     /// Print the version.
     Version,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum CpuAction {
+    /// Write the agent's checkpoint from kubelet's cpu_manager_state, for the agent's next start. No agent may run.
+    Import {
+        /// Kubelet's file: /var/lib/kubelet/cpu_manager_state, or a copy of it.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// The agent's configuration file, for its CPU manager policy, reservation and stateDir.
+        #[arg(long, short, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// `live` for this machine, or a file of a captured one as for `cpus`.
+        #[arg(long, value_name = "FILE|live", default_value = "live")]
+        topology: PathBuf,
+        /// Say what would be taken over and write nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 #[derive(Debug, Args)]

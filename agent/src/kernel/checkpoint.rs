@@ -36,6 +36,8 @@ use serde_json::value::RawValue;
 use super::fault;
 pub use error::{CheckpointError, Found, Unusable};
 
+/// The file of exclusive CPUs, below `stateDir`.
+pub const CPUS: &str = "cpus.json";
 /// The format of the envelope and of what is in it.
 const VERSION: u32 = 1;
 /// The largest file that is read: many times what the most pods on the largest machine make.

@@ -12,6 +12,7 @@ mod cpu_topology;
 mod exclusive;
 mod ids;
 mod knob;
+mod kubelet_cpus;
 mod launch;
 mod layout;
 mod machine_cpus;
@@ -44,6 +45,7 @@ pub use cpu_topology::{CpuGroup, CpuPlace, CpuRecord, NumaRecord, Topology, Topo
 pub use exclusive::{ContainerCpus, ForeignReport, GrantReport, NodeCpus, NumaCpus};
 pub use ids::{CgroupId, ContainerName, IdError, Namespace, PodName, PodUid, ProcessIdentity};
 pub use knob::KnobValue;
+pub use kubelet_cpus::{KubeletCpuEntry, KubeletCpus, KubeletHolder};
 pub use launch::{ExitStatus, LaunchSpec};
 pub use layout::{Layout, Place};
 pub use machine_cpus::{CpuKind, CpuOwner, MachineCpus};

@@ -112,15 +112,28 @@ impl NumaMask {
         })
     }
 
+    /// The set of the nodes with these numbers of the kernel's, given those of the machine in ascending order; none if
+    /// the machine lacks one of them.
+    #[must_use]
+    pub fn of_numbers(numbers: impl IntoIterator<Item = u32>, machine: &[u32]) -> Option<Self> {
+        let mut set = Self::EMPTY;
+        for number in numbers {
+            set = set.or(Self::single(machine.binary_search(&number).ok()?));
+        }
+        Some(set)
+    }
+
+    /// The kernel's numbers of the nodes, given those of the machine in ascending order.
+    pub fn numbers(self, machine: &[u32]) -> impl Iterator<Item = u32> {
+        self.nodes().filter_map(|position| machine.get(position).copied())
+    }
+
     /// The kernel's node numbers as it writes lists (`0-2,8`), given those of the machine in ascending order.
     ///
     /// Positions that the machine does not have are left out. Empty for no node.
     #[must_use]
     pub fn list(self, numbers: &[u32]) -> String {
-        let mut chosen = self
-            .nodes()
-            .filter_map(|position| numbers.get(position).copied())
-            .peekable();
+        let mut chosen = self.numbers(numbers).peekable();
         let mut text = String::new();
         while let Some(first) = chosen.next() {
             let mut last = first;
@@ -193,6 +206,16 @@ mod tests {
         assert_eq!(mask(0b110).list(&[0]), "");
         assert_eq!(mask(u64::MAX).to_string(), "{0-63}");
         assert_eq!(NumaMask::EMPTY.to_string(), "{}");
+    }
+
+    #[test]
+    fn numbers_come_back() {
+        let machine = [0, 8, 252];
+        let mask = NumaMask::of_numbers([252, 0], &machine).unwrap();
+        assert_eq!(mask, NumaMask::from_bits(0b101));
+        assert_eq!(mask.numbers(&machine).collect::<Vec<_>>(), [0, 252]);
+        assert_eq!(NumaMask::of_numbers([1], &machine), None);
+        assert_eq!(NumaMask::of_numbers([], &machine), Some(NumaMask::EMPTY));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 pub mod engine;
 mod events;
 mod ground;
+mod import;
 mod plan;
 mod sampler;
 mod serve;
@@ -38,6 +39,7 @@ use sampler::Sampler;
 use serve::Served;
 use watching::{Loading, Watching};
 
+pub use import::{ImportReport, import_cpus};
 pub use plan::plan;
 pub use serve::dry_run;
 

@@ -20,6 +20,7 @@ mod choose;
 mod defragment;
 mod explain;
 mod hints;
+pub mod import;
 mod policy;
 #[cfg(test)]
 mod props;

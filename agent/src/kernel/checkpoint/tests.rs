@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::symlink;
+use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
@@ -10,7 +11,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::kernel::fault::on_this_thread;
 
-const NAME: &str = "cpus.json";
+const NAME: &str = CPUS;
 
 type Content = BTreeMap<String, Vec<u32>>;
 
@@ -181,6 +182,42 @@ fn an_end_at_any_point_leaves_the_old_or_the_new() {
             assert!(open(dir.path()).save(&content(3)).unwrap());
             assert_eq!(found(dir.path()), Found::Usable(content(3)));
         }
+    }
+}
+
+/// Where the child saves; only set for it.
+const CHILD_DIR: &str = "PLIMSOLL_TEST_CHECKPOINT_DIR";
+
+/// What the child of the next test does.
+#[test]
+fn a_child_saves_twice() {
+    if let Ok(dir) = std::env::var(CHILD_DIR) {
+        let mut file = open(Path::new(&dir));
+        file.save(&content(1)).unwrap();
+        file.save(&content(2)).unwrap();
+    }
+}
+
+#[test]
+fn a_process_that_is_killed_at_a_point_leaves_the_old_or_the_new_and_no_lock() {
+    for (point, n) in [
+        ("checkpoint.half-written", 1),
+        ("checkpoint.synced", 2),
+        ("checkpoint.renamed", 2),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        child.args(["--exact", "kernel::checkpoint::tests::a_child_saves_twice"]);
+        child.env(CHILD_DIR, dir.path());
+        child.env("PLIMSOLL_FAULT_POINT", format!("{point}:{n}"));
+        let output = child.output().unwrap();
+        assert_eq!(output.status.signal(), Some(9), "{point}: {output:?}");
+        let expected = match point {
+            "checkpoint.half-written" => Found::Missing,
+            "checkpoint.synced" => Found::Usable(content(1)),
+            _ => Found::Usable(content(2)),
+        };
+        assert_eq!(found(dir.path()), expected, "{point}");
     }
 }
 

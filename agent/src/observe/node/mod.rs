@@ -48,6 +48,18 @@ pub fn host_name(machine: &Machine) -> Result<String, CapacityError> {
     Ok(required(machine, "/proc/sys/kernel/hostname")?.trim().to_owned())
 }
 
+/// What tells this machine from others (`/etc/machine-id`); none where it was not set up.
+///
+/// # Errors
+/// The file is there and unreadable.
+pub fn machine_id(machine: &Machine) -> Result<Option<String>, CapacityError> {
+    let text = machine.read("/etc/machine-id")?.unwrap_or_default();
+    let id = text.trim();
+    // Until the first boot is over it says "uninitialized".
+    let is_id = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    Ok(is_id.then(|| id.to_owned()))
+}
+
 /// What the machine has, before anything is reserved.
 ///
 /// CPUs are those online, whatever CPUs the agent itself may run on.

@@ -142,3 +142,16 @@ proptest! {
         prop_assert_eq!(count_cpus(&ranges.join(",")), Some(total));
     }
 }
+
+#[test]
+fn a_machine_is_told_by_its_id_once_it_has_one() {
+    let id = |text: Option<&str>| {
+        let files = text.map(|text| ("/etc/machine-id".to_owned(), text.to_owned()));
+        machine_id(&Machine::captured(files.into_iter().collect())).unwrap()
+    };
+    let usual = "0123456789abcdef0123456789abcdef";
+    assert_eq!(id(Some(&format!("{usual}\n"))).as_deref(), Some(usual));
+    for unusable in [None, Some(""), Some("uninitialized\n"), Some("../../etc")] {
+        assert_eq!(id(unusable), None);
+    }
+}

@@ -55,7 +55,8 @@ use claim::Claims;
 pub struct Live {
     /// `cpuset.cpus.effective` of its cgroup.
     pub effective: CpuSet,
-    /// Whether the agent's record says that it was given these to itself.
+    /// Whether the agent's record says that it was given these to itself. To be noted only once they were read back: of
+    /// a container that was not yet put on CPUs of its own, the effective ones are everybody's.
     pub exclusive: bool,
 }
 

@@ -177,7 +177,7 @@ fn at_a_time(pod: &WantedPod, place: usize) -> &[WantedContainer] {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1024))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn nothing_is_doubled_lost_or_out_of_place(facts in facts()) {

@@ -197,7 +197,12 @@ impl MemoryManager {
     }
 
     /// Takes the request over from the pod's init containers, and what is missing from the nodes.
-    fn take(&mut self, pod: &PodUid, mask: NumaMask, request: &Request) -> Vec<(usize, Resource, u64)> {
+    pub(super) fn take(
+        &mut self,
+        pod: &PodUid,
+        mask: NumaMask,
+        request: &Request,
+    ) -> Vec<(usize, Resource, u64)> {
         let mut taken = Vec::new();
         for (&resource, &Bytes(amount)) in request {
             let mut left = amount;

@@ -25,6 +25,7 @@
 mod admission;
 mod choose;
 mod request;
+mod restore;
 mod table;
 
 #[cfg(test)]
@@ -40,6 +41,7 @@ use crate::model::{Bytes, ContainerKind, ContainerName, NumaMask, NumaMemory, Po
 pub use admission::MemoryAdmission;
 pub use choose::MemoryRefusal;
 pub use request::{Request, of_container, of_pod};
+pub use restore::{MemoryChange, Missing, NotRestored};
 use table::Table;
 
 /// One NUMA node's memory and what is kept of it.

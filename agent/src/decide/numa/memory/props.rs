@@ -136,3 +136,39 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    /// In the order of UIDs and names, which here is that of the manifest.
+    #[test]
+    fn what_was_held_is_held_again_by_an_agent_started_anew(
+        allocatable in prop::collection::vec(1_u64..16, 1..8),
+        wishes in prop::collection::vec((0_u8..4, 1_u64..12, any::<u8>(), any::<bool>()), 0..12),
+    ) {
+        let empty = manager(&allocatable);
+        let mut old = empty.clone();
+        for (n, (pod, amount, bits, is_init)) in wishes.into_iter().enumerate() {
+            let hint = TopologyHint { mask: Some(NumaMask::from_bits(u64::from(bits))), preferred: false };
+            let kind = if is_init { ContainerKind::Init } else { ContainerKind::App };
+            let (pod, name) = (pod_uid(&format!("p{pod}")), container(&format!("c{n:02}")));
+            old.allocate(&pod, &name, kind, &gib(amount), hint).ok();
+        }
+        let mut new = empty;
+        for (pod, name, holding) in old.holdings() {
+            let missing = new.restore(pod, name, holding.kind, &holding.request, holding.mask);
+            prop_assert_eq!(missing, Ok(Missing::new()));
+        }
+        check(&new, &allocatable)?;
+        let masks = |manager: &MemoryManager| -> Vec<_> {
+            manager.holdings().map(|(pod, name, held)| (pod.clone(), name.clone(), held.mask)).collect()
+        };
+        prop_assert_eq!(masks(&new), masks(&old));
+        let sum = |manager: &MemoryManager| manager.free(Resource::Memory).iter().sum::<u64>();
+        prop_assert_eq!(sum(&new), sum(&old));
+        // And putting it down twice is putting it down once.
+        let once = new.clone();
+        for (pod, name, holding) in old.holdings() {
+            new.restore(pod, name, holding.kind, &holding.request, holding.mask).unwrap();
+        }
+        prop_assert_eq!(new, once);
+    }
+}

@@ -1,5 +1,7 @@
 //! The memory manager on small machines.
 
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::decide::cpu::{CpuAdmission, Reservation, StaticOptions, StaticPolicy};
 use crate::decide::fixtures;
@@ -297,4 +299,89 @@ fn huge_pages_are_their_own_resource_and_reservations_are_checked() {
     assert_eq!(both.len(), 2);
     assert!(both.iter().all(|h| h.choices == Some(vec![at(0b11, true)])));
     assert!(ask(1 << 30, 1).iter().all(|h| h.choices == Some(Vec::new())));
+}
+
+#[test]
+fn what_does_not_fit_any_more_is_held_as_far_as_it_goes_and_told() {
+    let mut manager = manager(&[4, 4, 4]);
+    let (p, q, main) = (pod_uid("p"), pod_uid("q"), container("main"));
+    let mask = NumaMask::from_bits;
+    let app = ContainerKind::App;
+    let missing = manager.restore(&p, &main, app, &gib(10), mask(0b011)).unwrap();
+    assert_eq!(missing, [(Resource::Memory, Bytes(2 * GIB))]);
+    assert_eq!(free(&manager), [0, 0, 4]);
+    let before = manager.clone();
+    let refused = |manager: &mut MemoryManager, bits| {
+        let restored = manager.restore(&q, &main, app, &gib(1), mask(bits));
+        restored.unwrap_err().to_string()
+    };
+    assert_eq!(
+        refused(&mut manager, 0b110),
+        "its memory is on NUMA nodes {1-2}, and other containers hold memory on [\"{0-1}\"]"
+    );
+    assert_eq!(
+        refused(&mut manager, 0b1001),
+        "its memory is on NUMA nodes {0,3}, the machine has 3"
+    );
+    assert_eq!(
+        refused(&mut manager, 0),
+        "its memory is on NUMA nodes {}, the machine has 3"
+    );
+    assert_eq!(manager, before);
+    // Nothing asked for is nothing held, wherever it lies.
+    assert_eq!(
+        manager.restore(&q, &main, app, &Request::new(), mask(0)),
+        Ok(Missing::new())
+    );
+    assert_eq!(manager, before);
+    manager.release_pod(&p);
+    assert_eq!(free(&manager), [4, 4, 4]);
+}
+
+#[test]
+fn pods_that_were_there_hold_their_memory_again_and_the_rest_is_told() {
+    // Nodes 0, 8 and 9 of a POWER machine.
+    let numbers = [0, 8, 9];
+    let mut manager = manager(&[4, 4, 4]);
+    let guaranteed = |name: &str, size: &str| {
+        let all = format!("cpu=1 memory={size}");
+        fixtures::simple(name, &all, &all)
+    };
+    let pods = [
+        guaranteed("free", "2Gi"),
+        guaranteed("kept", "3Gi"),
+        guaranteed("more", "5Gi"),
+        guaranteed("gone", "1Gi"),
+        fixtures::simple("other", "memory=1Gi", ""),
+    ];
+    let bound = |pod: &PodUid, _: &ContainerName| match pods.iter().position(|p| p.uid == *pod) {
+        Some(1) => [8].into(),
+        Some(2) => [9].into(),
+        Some(3) => [1].into(),
+        _ => BTreeSet::new(),
+    };
+    let changes = manager.restore_pods(&numbers, &pods, bound);
+    let told: Vec<_> = changes
+        .iter()
+        .map(|(pod, _, change)| format!("{pod}: {change}"))
+        .collect();
+    let uid = |n: usize| &pods[n].uid;
+    assert_eq!(
+        told,
+        [
+            format!(
+                "{}: its NUMA nodes {{9}} do not have 1.00Gi of memory of what it asked for",
+                uid(2)
+            ),
+            format!(
+                "{}: its memory is on NUMA nodes {{1}}, the machine has [0, 8, 9]",
+                uid(3)
+            ),
+            format!(
+                "{}: its memory was not bound to NUMA nodes and is to be on {{0}}",
+                uid(0)
+            ),
+        ]
+    );
+    assert_eq!(free(&manager), [2, 1, 0]);
 }
