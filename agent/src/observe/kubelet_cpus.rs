@@ -257,7 +257,7 @@ mod tests {
             ),
             (
                 "{\"policyName\":\"static\",\"defaultCpuSet\":\"0\",\"entries\":{\"a\":\"1\",\"a\":\"2\"}}",
-                format!("{file}\"a\" stands there twice at line 1 column 72"),
+                format!("{file}\"a\" stands there twice at line 1 column 70"),
             ),
         ] {
             assert_eq!(read_text(text), Err(problem), "{text}");
