@@ -168,17 +168,18 @@ fn parse(bytes: &[u8], path: &Path) -> Result<KubeletCpus, KubeletCpusError> {
                 cpus: CpuSet::parse(&list),
             }),
             Holder::Many(containers) => {
-                entries.extend(containers.0.into_iter().map(|(container, list)| KubeletCpuEntry {
+                let entry = |(container, list): (String, String)| KubeletCpuEntry {
                     holder: KubeletHolder::Container {
                         pod: name.clone(),
                         name: container,
                     },
                     cpus: CpuSet::parse(&list),
-                }))
+                };
+                entries.extend(containers.0.into_iter().map(entry));
             }
         }
     }
-    let mut not_read: Vec<_> = raw.others.into_iter().map(|(name, _)| (name, 1)).collect();
+    let mut not_read: Vec<_> = raw.others.into_keys().map(|name| (name, 1)).collect();
     if !raw.pod_entries.0.is_empty() {
         not_read.push(("podEntries".to_owned(), raw.pod_entries.0.len()));
     }

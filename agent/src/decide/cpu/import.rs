@@ -9,6 +9,7 @@
 //! - Each entry of the file is either taken over or named with the reason.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use super::policy::StaticPolicy;
 use super::restore::under;
@@ -49,13 +50,25 @@ pub enum ImportError {
 }
 
 /// An entry that is not taken over.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{holder}: {why}")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeftOut {
     /// Whose.
     pub holder: KubeletHolder,
+    /// Its CPUs, as far as they can be read.
+    pub cpus: CpuSet,
     /// Why.
     pub why: WhyNot,
+}
+
+impl fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { holder, cpus, why } = self;
+        if cpus.is_empty() {
+            write!(f, "{holder}: {why}")
+        } else {
+            write!(f, "{holder} with CPUs {cpus}: {why}")
+        }
+    }
 }
 
 /// Why an entry is not taken over.
@@ -63,13 +76,10 @@ pub struct LeftOut {
 pub enum WhyNot {
     /// The file names it by the container runtime's id.
     #[error(
-        "CPUs {cpus} are a container's that is named by its id, as kubelet did before 1.18: which pod's it is, only \
-         its container runtime knows"
+        "it is named by the container's id, as kubelet did before 1.18, and which pod's that is only the container \
+         runtime knows"
     )]
-    NoPod {
-        /// Its CPUs.
-        cpus: CpuSet,
-    },
+    NoPod,
     /// The pod's UID or the container's name is none.
     #[error(transparent)]
     Name(#[from] IdError),
@@ -80,32 +90,26 @@ pub enum WhyNot {
     #[error("it has no CPUs")]
     Empty,
     /// CPUs that the machine does not have.
-    #[error("CPUs {missing} of {cpus} are not online; the machine has {online}")]
+    #[error("CPUs {missing} are not online; the machine has {online}")]
     NotOnline {
         /// Those.
         missing: CpuSet,
-        /// The entry's.
-        cpus: CpuSet,
         /// The machine's.
         online: CpuSet,
     },
     /// CPUs that everybody may use.
-    #[error("CPUs {both} of {cpus} are in defaultCpuSet {shared} as well")]
+    #[error("CPUs {both} are in defaultCpuSet {shared} as well")]
     Shared {
         /// Those.
         both: CpuSet,
-        /// The entry's.
-        cpus: CpuSet,
         /// The file's shared pool.
         shared: CpuSet,
     },
     /// CPUs that another pod has.
-    #[error("CPUs {both} of {cpus} are also those of {other}")]
+    #[error("CPUs {both} are also those of {other}")]
     Taken {
         /// Those.
         both: CpuSet,
-        /// The entry's.
-        cpus: CpuSet,
         /// The other entry.
         other: KubeletHolder,
     },
@@ -192,6 +196,7 @@ pub fn import(
             }
             Err(why) => left_out.push(LeftOut {
                 holder: entry.holder.clone(),
+                cpus: entry.cpus.clone().unwrap_or_default(),
                 why,
             }),
         }
@@ -253,22 +258,18 @@ fn checked(
         return Err(WhyNot::Empty);
     }
     let (pod, name) = match &entry.holder {
-        KubeletHolder::ContainerId(_) => return Err(WhyNot::NoPod { cpus }),
+        KubeletHolder::ContainerId(_) => return Err(WhyNot::NoPod),
         KubeletHolder::Container { pod, name } => (PodUid::parse(pod)?, ContainerName::parse(name)?),
     };
     let missing = &cpus - online;
     if !missing.is_empty() {
         let online = online.clone();
-        return Err(WhyNot::NotOnline {
-            missing,
-            cpus,
-            online,
-        });
+        return Err(WhyNot::NotOnline { missing, online });
     }
     let both = &cpus & &state.shared;
     if !both.is_empty() {
         let shared = state.shared.clone();
-        return Err(WhyNot::Shared { both, cpus, shared });
+        return Err(WhyNot::Shared { both, shared });
     }
     // Within a pod, a container may have what an init container before it had.
     for (other, pins) in taken.iter().filter(|(other, _)| **other != pod) {
@@ -279,7 +280,7 @@ fn checked(
                     pod: other.to_string(),
                     name: name.to_string(),
                 };
-                return Err(WhyNot::Taken { both, cpus, other });
+                return Err(WhyNot::Taken { both, other });
             }
         }
     }
@@ -364,10 +365,10 @@ mod tests {
         let left_out: Vec<_> = imported.left_out.iter().map(ToString::to_string).collect();
         assert_eq!(left_out.len(), 7, "{left_out:#?}");
         for (said, expected) in left_out.iter().zip([
-            "entries.b.app: CPUs 10-11 of 10-12 are also those of entries.a.app",
-            "entries.c.app: CPUs 1 of 1,4 are in defaultCpuSet 0-1,7-8,20 as well",
-            "entries.d.app: CPUs 16-17 of 5,16-17 are not online; the machine has 0-15",
-            "entries.../e.app: ",
+            "entries.b.app with CPUs 10-12: CPUs 10-11 are also those of entries.a.app",
+            "entries.c.app with CPUs 1,4: CPUs 1 are in defaultCpuSet 0-1,7-8,20 as well",
+            "entries.d.app with CPUs 5,16-17: CPUs 16-17 are not online; the machine has 0-15",
+            "entries.../e.app with CPUs 6: ",
             "entries.f.app: it has no CPUs",
             "entries.g.app: \"6-\" is neither a CPU number nor a range such as 0-3",
             "entries.4f4f4f4f",

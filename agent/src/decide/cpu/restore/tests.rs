@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::decide::cpu::{Reservation, StaticOptions, WhyShared};
+use crate::decide::fixtures::two_nodes;
 use crate::decide::numa::TopologyPolicy;
-use crate::model::{CpuRecord, Shape};
+use crate::model::CpuRecord;
 use crate::state::cpus::checkpoint::Pin;
 
 fn set(list: &str) -> CpuSet {
@@ -18,16 +19,9 @@ fn name(name: &str) -> ContainerName {
     ContainerName::parse(name).unwrap()
 }
 
-/// 2 sockets of a node each, 4 cores a node, 2 threads a core: siblings are i and i + 8.
+/// 2 nodes of 4 cores with 2 threads each: siblings are i and i + 8.
 fn topology() -> Topology {
-    let shape = Shape {
-        sockets: 2,
-        nodes: 1,
-        l3s: 1,
-        cores: 4,
-        threads: 2,
-    };
-    shape.build()
+    two_nodes().cpus.topology
 }
 
 fn without(cpus: &str) -> Topology {
