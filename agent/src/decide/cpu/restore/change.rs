@@ -154,11 +154,11 @@ pub enum ContainerChange {
         why: Lost,
     },
     /// It wants fewer than it had.
-    #[error("it had CPUs {had} and wants {wanted}: it keeps {now}")]
+    #[error("it had CPUs {had} and wants {wanted}: it keeps {now}", now = list(.now))]
     Shrunk {
         /// What it had.
         had: CpuSet,
-        /// What it has.
+        /// What it keeps of that.
         now: CpuSet,
         /// How many it wants.
         wanted: usize,

@@ -185,7 +185,7 @@ impl Claims {
             if had.len() > wanted {
                 tell(ContainerChange::Shrunk {
                     had: had.clone(),
-                    now: claim.kept.clone(),
+                    now: before.clone(),
                     wanted,
                 });
             }
@@ -285,8 +285,8 @@ fn claimed(
     }
 }
 
-/// The claim of a container that only runs until it is stopped. Without a pin, what others may run on as well is not its
-/// own, whatever its record says.
+/// The claim of a container that only runs until it is stopped. Without a pin, what others may run on as well, or has
+/// reserved CPUs among it, is not its own, whatever its record says.
 fn leaving(facts: &Facts<'_>, pod: &PodUid, name: &ContainerName) -> Option<Claim> {
     let live = live(facts, pod, name)?;
     let (pin, granted) = pin(facts, pod, name);
@@ -295,8 +295,12 @@ fn leaving(facts: &Facts<'_>, pod: &PodUid, name: &ContainerName) -> Option<Clai
         if !live.exclusive {
             return None;
         }
-        if let Some(policy) = facts.policy {
-            effective -= policy.reserved();
+        // Reserved CPUs were never given to it, so that this is what somebody widened it to.
+        if facts
+            .policy
+            .is_some_and(|policy| !policy.reserved().is_disjoint(&effective))
+        {
+            return None;
         }
         for (other, containers) in facts.live.iter().filter(|(other, _)| *other != pod) {
             containers

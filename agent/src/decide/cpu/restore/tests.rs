@@ -183,6 +183,15 @@ fn the_kernel_is_believed_before_the_file() {
         "p=1,9 q=2,10 0,3-8,11-15",
         &["container main of pod q: it had CPUs 0-15 and wants 2: it keeps 2,10"],
     );
+    // Of what it was widened to it does not keep a reserved CPU, nor one that is another's.
+    node.runs("q", "0-1,3");
+    node.check(
+        "p=1,9 q=3,11 0,2,4-8,10,12-15",
+        &[
+            "container main of pod q: it had CPUs 0-1,3 and wants 2: it keeps 3",
+            "container main of pod q: it wants 2 CPUs: it keeps 3 and gets 11",
+        ],
+    );
 }
 
 #[test]
@@ -342,11 +351,20 @@ fn a_container_that_only_waits_to_be_stopped_keeps_its_cpus_till_then() {
     let mut node = Node::new();
     node.wanted.remove(&uid("q"));
     node.check("p=1,9 q=2-3 0,4-8,10-15", &[]);
-    node.live.remove(&uid("q"));
-    node.check(
+    let mut stopped = Node::new();
+    stopped.wanted.remove(&uid("q"));
+    stopped.live.remove(&uid("q"));
+    stopped.check(
         "p=1,9 0,2-8,10-15",
         &["container main of pod q: it gives back CPUs 2-3: the container is gone"],
     );
+    // Without the file its record tells, unless others run there or it was widened.
+    node.file = None;
+    node.check("p=1,9 q=2-3 0,4-8,10-15", &[]);
+    node.runs("q", "9-10");
+    node.check("p=1,9 q=10 0,2-8,11-15", &[]);
+    node.runs("q", "0-15");
+    node.check("p=1,9 0,2-8,10-15", &[]);
 }
 
 #[test]
