@@ -10,7 +10,8 @@
 //! directory is synced. What cannot be used is put aside under a name that says why and is free, and never deleted.
 //!
 //! Whoever has the file open has the state directory to itself: a second one is refused ([`CheckpointError::InUse`]).
-//! That is a `flock` of the directory, of which nothing is left behind.
+//! That is a `flock` of the directory, of which nothing is left behind. A process that a killed agent was just starting has
+//! it too until it runs its own program, which is waited for.
 //!
 //! # What holds
 //! - After an end at any instruction the file is the last one saved or the one before, never a mixture.
@@ -26,6 +27,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
@@ -42,6 +44,10 @@ pub const CPUS: &str = "cpus.json";
 const VERSION: u32 = 1;
 /// The largest file that is read: many times what the most pods on the largest machine make.
 const LARGEST: u64 = 16 << 20;
+/// How long the lock is waited for: much longer than a process takes from its fork to its own program.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How often the lock is tried meanwhile.
+const TRIES: u32 = 50;
 /// How many files of one kind are put aside; then the file stays and is overwritten.
 const MOST_ASIDE: u32 = 100;
 
@@ -92,7 +98,15 @@ impl CheckpointFile {
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = rustix::fs::open(state_dir, flags, Mode::empty());
         let dir = File::from(dir.map_err(|errno| refused("open")(errno.into()))?);
-        match dir.try_lock() {
+        let mut locked = dir.try_lock();
+        for _ in 0..TRIES {
+            if !matches!(locked, Err(TryLockError::WouldBlock)) {
+                break;
+            }
+            std::thread::sleep(PATIENCE / TRIES);
+            locked = dir.try_lock();
+        }
+        match locked {
             Ok(()) => Ok(Self {
                 path: state_dir.join(name),
                 name,
@@ -201,6 +215,13 @@ impl CheckpointFile {
         }
         result.map_err(|errno| CheckpointError::refused("put aside", &self.path, errno.into()))?;
         Ok(self.path.with_file_name(first))
+    }
+}
+
+impl Drop for CheckpointFile {
+    fn drop(&mut self) {
+        // Closing alone would leave the lock to a process that is just being started. If it fails, closing must do.
+        self.dir.unlock().ok();
     }
 }
 
