@@ -19,7 +19,7 @@ use std::num::NonZeroUsize;
 use super::cpu::{CpuAdmission, CpuRefusal, Grant, Wish, Wishes};
 use super::managers::Managers;
 use super::numa::admit::{OneOf, Refused, Unit, admit};
-use super::numa::memory::{MemoryAdmission, MemoryManager, MemoryRefusal, of_container};
+use super::numa::memory::{MemoryAdmission, MemoryChange, MemoryManager, MemoryRefusal, of_container};
 use crate::model::{ContainerName, ContainerPlacement, CpuSet, NumaMask, Pod, PodRefusal, PodUid, Topology};
 use crate::state::cpus::{CpuAssignments, NotFree};
 
@@ -64,6 +64,29 @@ impl Allotment {
         &self.assignments
     }
 
+    /// Whether single containers of a pod may have CPUs of their own.
+    #[must_use]
+    pub fn mixed_pods(&self) -> bool {
+        let policy = self.managers.cpus.as_ref();
+        policy.is_some_and(|policy| policy.options().mixed_pods)
+    }
+
+    /// Begins with these `assignments` instead of none, and with the memory of `pods` where it is `bound` to, by the
+    /// kernel's numbers. Gives what of the memory is not as it was.
+    pub fn resume<'p>(
+        &mut self,
+        assignments: CpuAssignments,
+        pods: impl IntoIterator<Item = &'p Pod>,
+        bound: impl Fn(&PodUid, &ContainerName) -> BTreeSet<u32>,
+    ) -> Vec<(PodUid, ContainerName, MemoryChange)> {
+        self.assignments = assignments;
+        let Some(memory) = &mut self.managers.memory else {
+            return Vec::new();
+        };
+        let nodes: Vec<_> = self.topology.numa_nodes().iter().map(|node| node.id).collect();
+        memory.restore_pods(&nodes, pods, bound)
+    }
+
     /// CPUs that no container gets to itself.
     #[must_use]
     pub fn reserved(&self) -> CpuSet {
@@ -88,6 +111,7 @@ impl Allotment {
     /// # Errors
     /// Something is not to be had, or not aligned as the policies want it.
     pub fn admit(&mut self, pod: &Pod) -> Result<Vec<ContainerPlacement>, PodRefusal> {
+        let mixed = self.mixed_pods();
         let Managers {
             cpus,
             topology: manager,
@@ -110,7 +134,6 @@ impl Allotment {
             grants = admitted.grants;
         }
         let mems = in_memory.map(MemoryAdmission::keep).unwrap_or_default();
-        let mixed = cpus.as_ref().is_some_and(|policy| policy.options().mixed_pods);
         Ok(placements(pod, mixed, grants, &mems, &self.topology))
     }
 

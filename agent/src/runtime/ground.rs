@@ -16,6 +16,8 @@ use crate::decide::policy::PlacementPolicy;
 use crate::kernel::cgroup_fs::{
     self, CgroupsRsFs, ParentPolicy, RealCgroupFs, RootClaim, find_mount, set_up_root,
 };
+use crate::kernel::checkpoint::{CPUS, CheckpointFile};
+use crate::kernel::clock::{Clock, RealClock};
 use crate::kernel::ebpf::OBJECTS;
 use crate::kernel::node_facts::Machine;
 use crate::kernel::process::{LogFiles, RealProcesses};
@@ -51,6 +53,8 @@ impl Settings {
             capacity: node::capacity(&machine)?,
             controllers,
             node_name,
+            machine_id: node::machine_id(&machine)?,
+            booted_at: RealClock.wall().saturating_sub(RealClock.now().0),
             root: format!("/{}", root_path(config, &policy.layout)?),
             log_dir: config.log_dir.to_path_buf(),
             log_cap: config.container_log_max_size.0,
@@ -99,6 +103,7 @@ impl Ground {
             processes: Box::new(RealProcesses),
             logs: LogFiles,
             records: StateDir::open(&config.state_dir)?,
+            checkpoint: CheckpointFile::open(&config.state_dir, CPUS)?,
         };
         let allotment = allotment(config, &self.settings)?;
         Ok(Engine::new(ports, self.settings.clone(), allotment, counters))

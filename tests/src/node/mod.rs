@@ -23,12 +23,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use plimsoll::config::{self, CpuManagerPolicy};
+use plimsoll::config::{self, Config, CpuManagerPolicy};
 use plimsoll::decide::allotment::Allotment;
 use plimsoll::decide::managers::managers;
 use plimsoll::decide::policy::PlacementPolicy;
 use plimsoll::kernel::cgroup_fs::CgroupFs as _;
 use plimsoll::kernel::cgroup_fs::FakeCgroupFs;
+use plimsoll::kernel::checkpoint::{CPUS, CheckpointFile};
 use plimsoll::kernel::process::LogFiles;
 use plimsoll::kernel::state_dir::StateDir;
 use plimsoll::metrics::{Format, Metrics};
@@ -65,6 +66,7 @@ pub struct FakeNode {
     pub now: BootTime,
     files: TempDir,
     settings: Settings,
+    shape: Shape,
     allotment: Option<Allotment>,
     running: Option<Running>,
     next_pass: BootTime,
@@ -110,11 +112,40 @@ impl FakeNode {
             },
             controllers: Controller::ALL.into(),
             node_name: "node".to_owned(),
+            machine_id: None,
+            booted_at: Duration::from_secs(1_700_000_000),
             root: "/plimsoll".to_owned(),
             log_dir: files.path().join("logs"),
             log_cap: Bytes::mib(10),
         };
-        let allotment = (config.cpu_manager_policy != CpuManagerPolicy::None).then(|| {
+        let cgroups = FakeCgroupFs::new(Controller::ALL).on_machine(cpus, 0..shape.sockets * shape.nodes);
+        let machine = Machine::new(files.path().join("cgroups"), cgroups);
+        let mut node = Self {
+            shape,
+            allotment: None,
+            machine,
+            now: BootTime(Duration::from_secs(10_000)),
+            files,
+            settings,
+            running: None,
+            next_pass: BootTime::default(),
+        };
+        node.configure_with(&config);
+        node.start_agent();
+        node
+    }
+
+    /// Gives the agent, which must not run, another configuration.
+    pub fn configure(&mut self, config: &str) {
+        self.configure_with(&config::parse(config, "node.yaml").unwrap());
+    }
+
+    fn configure_with(&mut self, config: &Config) {
+        assert!(self.running.is_none(), "the agent runs");
+        self.settings.policy = PlacementPolicy::from_config(config).unwrap();
+        let topology = self.shape.build();
+        let nodes = topology.numa_nodes().len();
+        self.allotment = (config.cpu_manager_policy != CpuManagerPolicy::None).then(|| {
             let machine = MachineCpus {
                 topology: topology.clone(),
                 offline: CpuSet::EMPTY,
@@ -126,24 +157,16 @@ impl FakeNode {
                 total: Bytes(8 << 30),
                 ..NumaMemory::default()
             };
-            let memory = vec![memory; nodes];
-            let managers =
-                managers(&config, &settings.policy, &machine, &settings.capacity, &memory).unwrap();
-            Allotment::new(managers, topology)
+            let (settings, memory) = (&self.settings, vec![memory; nodes]);
+            let managers = managers(config, &settings.policy, &machine, &settings.capacity, &memory);
+            Allotment::new(managers.unwrap(), topology)
         });
-        let cgroups = FakeCgroupFs::new(Controller::ALL).on_machine(cpus, 0..shape.sockets * shape.nodes);
-        let machine = Machine::new(files.path().join("cgroups"), cgroups);
-        let mut node = Self {
-            allotment,
-            machine,
-            now: BootTime(Duration::from_secs(10_000)),
-            files,
-            settings,
-            running: None,
-            next_pass: BootTime::default(),
-        };
-        node.start_agent();
-        node
+    }
+
+    /// The file of who has which CPUs.
+    #[must_use]
+    pub fn checkpoint(&self) -> PathBuf {
+        self.files.path().join("state").join(CPUS)
     }
 
     /// Starts the agent, which must not run.
@@ -156,6 +179,7 @@ impl FakeNode {
             processes: Box::new(Programs(Arc::clone(&self.machine))),
             logs: LogFiles,
             records: StateDir::open(&self.files.path().join("state")).unwrap(),
+            checkpoint: CheckpointFile::open(&self.files.path().join("state"), CPUS).unwrap(),
         };
         let allotment = self.allotment.clone();
         let mut engine = Engine::new(

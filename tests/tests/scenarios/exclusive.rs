@@ -1,6 +1,6 @@
 //! Containers with CPUs of their own, on a node of 2 NUMA nodes with 4 cores of 2 threads each.
 
-use plimsoll::model::{ControlFile, CpuSet, PodPhase, Shape};
+use plimsoll::model::{ControlFile, CpuSet, ExitStatus, PodPhase, Shape};
 use plimsoll_tests::node::FakeNode;
 
 const STATIC: &str = "cpuManagerPolicy: static\nreservedSystemCPUs: 0,8\n";
@@ -110,4 +110,81 @@ fn growing_waits_for_nothing_that_it_has_and_shrinking_gives_back() {
     node.add("db", &own(15));
     assert_eq!(node.pod("db").reason.as_deref(), Some("PodResizePending"));
     assert_eq!(has(&node, "poduid-db/main"), kept.to_string());
+}
+
+/// A node with two containers on CPUs of their own and one that shares.
+fn busy() -> FakeNode {
+    let mut node = FakeNode::of(STATIC, SHAPE);
+    node.add("web", SHARED);
+    node.add("db", &own(4));
+    node.add("queue", &own(2));
+    node
+}
+
+fn places(node: &FakeNode) -> [String; 3] {
+    [
+        "besteffort/poduid-web/main",
+        "poduid-db/main",
+        "poduid-queue/main",
+    ]
+    .map(|path| has(node, path))
+}
+
+#[test]
+fn whatever_is_left_of_the_file_a_restarted_agent_keeps_every_container_where_it_is() {
+    let losses: [(&str, fn(&FakeNode)); 4] = [
+        ("nothing", |_| {}),
+        ("the file", |node| {
+            std::fs::remove_file(node.checkpoint()).unwrap()
+        }),
+        ("its sense", |node| {
+            std::fs::write(node.checkpoint(), "{").unwrap()
+        }),
+        ("a record", |node| node.lose_record("db")),
+    ];
+    for (lost, lose) in losses {
+        let mut node = busy();
+        let (before, db) = (places(&node), node.process("db", "main"));
+        node.kill_agent();
+        lose(&node);
+        node.start_agent();
+        node.seconds(3);
+        assert_eq!(places(&node), before, "lost: {lost}");
+        assert_eq!(node.process("db", "main"), db);
+        node.add("late", &own(2));
+        assert_eq!(places(&node)[1..], before[1..], "lost: {lost}");
+        assert_eq!(node.state("late", "main"), "Running");
+    }
+}
+
+#[test]
+fn a_container_that_is_down_has_its_cpus_again_after_a_restart() {
+    let mut node = busy();
+    let before = places(&node);
+    // The first end is followed by a start at once, the second by one after 10 seconds.
+    node.exit("db", "main", ExitStatus::Code(1));
+    node.exit("db", "main", ExitStatus::Code(1));
+    assert_eq!(node.state("db", "main"), "CrashLoopBackOff");
+    node.restart_agent();
+    node.add("late", &own(4));
+    node.seconds(15);
+    assert_eq!(node.state("db", "main"), "Running");
+    assert_eq!(places(&node)[1..], before[1..]);
+}
+
+#[test]
+fn without_the_policy_everybody_has_everything_again() {
+    let mut node = busy();
+    node.kill_agent();
+    node.configure("");
+    node.start_agent();
+    node.pass();
+    assert_eq!(places(&node), ["0-15", "0-15", "0-15"]);
+    node.kill_agent();
+    node.configure(STATIC);
+    node.start_agent();
+    node.seconds(2);
+    let [web, db, queue] = places(&node).map(|cpus| CpuSet::parse(&cpus).unwrap());
+    assert_eq!((db.len(), queue.len(), web.len()), (4, 2, 10));
+    assert!(db.is_disjoint(&queue) && web.is_disjoint(&db) && web.is_disjoint(&queue));
 }

@@ -9,16 +9,27 @@ use tracing::info;
 use super::Engine;
 use crate::decide::allotment::Allotment;
 use crate::decide::cpusets::{self, cpusets};
-use crate::model::{BootTime, ContainerPlacement, Pod, PodRefusal};
+use crate::model::{BootTime, ContainerPlacement, Place, Pod, PodRefusal};
 
 impl Engine {
-    /// Takes back what pods had that are gone, refused or over.
+    /// Takes back what pods had that are refused, over, or gone with their cgroups.
     pub(super) fn take_back(&mut self) {
-        let keep = self.pods.iter().filter(|(_, managed)| managed.is_let_in());
-        let keep = keep.map(|(uid, _)| uid.clone()).collect();
-        if let Some(allotment) = &mut self.allotment {
-            allotment.retain(&keep);
-        }
+        let Some(allotment) = &mut self.allotment else {
+            return;
+        };
+        let let_in = self.pods.iter().filter(|(_, managed)| managed.is_let_in());
+        // One of an agent before this one, that nobody asks for: it may run on its CPUs until its cgroup is gone.
+        let places = self
+            .actual
+            .cgroups
+            .keys()
+            .map(|path| self.settings.policy.layout.place(path));
+        let strays = places.filter_map(|place| match place {
+            Some(Place::Pod(_, uid)) if !self.pods.contains_key(&uid) => Some(uid),
+            _ => None,
+        });
+        let keep = let_in.map(|(uid, _)| uid.clone()).chain(strays).collect();
+        allotment.retain(&keep);
     }
 
     /// Decides which CPUs each cgroup may have now.

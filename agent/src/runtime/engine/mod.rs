@@ -11,6 +11,7 @@
 //! - [`living`]: each pod's containers, by `decide::lifecycle`;
 //! - [`logs`]: what the containers write, held to its cap;
 //! - [`recovering`]: at start, records and running processes become pods again;
+//! - [`restoring`]: at start, who has which CPUs and memory;
 //! - [`sampling`]: readings into the usage store;
 //! - [`telling`]: the report, with [`telling_cpus`].
 //!
@@ -27,6 +28,7 @@ mod logs;
 mod placing;
 mod reading;
 mod recovering;
+mod restoring;
 mod sampling;
 mod telling;
 mod telling_cpus;
@@ -39,6 +41,7 @@ pub use telling::Surroundings;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::act::remove::Removals;
 use crate::decide::allocatable::{Allocatable, allocatable};
@@ -48,6 +51,7 @@ use crate::decide::desired::DesiredTree;
 use crate::decide::policy::PlacementPolicy;
 use crate::decide::tripwire::Tripwires;
 use crate::kernel::cgroup_fs::CgroupFs;
+use crate::kernel::checkpoint::CheckpointFile;
 use crate::kernel::process::{LogFiles, Process, Processes};
 use crate::kernel::state_dir::StateDir;
 use crate::metrics::AgentCounters;
@@ -58,6 +62,7 @@ use crate::model::{
 use crate::observe::cgroup_tree::Extent;
 use crate::observe::pods::SourcedPod;
 use crate::state::containers::PodRun;
+use crate::state::cpus::checkpoint::CpuCheckpoint;
 use crate::state::usage::UsageStore;
 
 /// Kills by the kernel's OOM killer that are kept for the report.
@@ -76,6 +81,8 @@ pub struct Ports {
     pub logs: LogFiles,
     /// Records that outlive the agent.
     pub records: StateDir,
+    /// Who was given which CPUs and memory, in a file that outlives it too.
+    pub checkpoint: CheckpointFile,
 }
 
 /// What does not change while the agent runs.
@@ -89,6 +96,10 @@ pub struct Settings {
     pub controllers: BTreeSet<Controller>,
     /// The node's name.
     pub node_name: String,
+    /// The machine's id, if it has one.
+    pub machine_id: Option<String>,
+    /// The moment of boot, since the Unix epoch.
+    pub booted_at: Duration,
     /// The root cgroup's absolute path in the cgroup file system.
     pub root: String,
     /// Where containers' output goes.
@@ -154,6 +165,12 @@ pub struct Engine {
     allocatable: Allocatable,
     /// What is given out; none where nobody gives CPUs or memory.
     allotment: Option<Allotment>,
+    /// Whether what containers have and were promised is part of it.
+    restored: bool,
+    /// What was written down last, by this agent or one before it.
+    given_before: Option<CpuCheckpoint>,
+    /// What was not as it had been left, oldest first.
+    cpu_changes: VecDeque<String>,
     /// What each cgroup may have of it now.
     cpusets: Cpusets,
     counters: AgentCounters,
@@ -205,6 +222,9 @@ impl Engine {
             ports,
             settings,
             allotment,
+            restored: true,
+            given_before: None,
+            cpu_changes: VecDeque::new(),
             cpusets: Cpusets::default(),
             counters,
             pods: BTreeMap::new(),
@@ -251,6 +271,7 @@ impl Engine {
             }
         }
         self.save();
+        self.save_cpus(now);
     }
 
     /// When to call [`settle`](Self::settle) next, if nothing happens before.

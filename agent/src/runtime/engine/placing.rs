@@ -38,6 +38,9 @@ impl Managed {
 impl Engine {
     /// Decides who gets a place, and makes the tree so.
     pub(super) fn place(&mut self, now: BootTime) {
+        if !self.restored {
+            return;
+        }
         self.decide_admission();
         let steps = self.plan();
         if steps.is_empty() {

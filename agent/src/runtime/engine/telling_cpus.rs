@@ -28,7 +28,7 @@ impl Engine {
             reserved,
             exclusive,
             kernel_threads: Vec::new(),
-            changes: Vec::new(),
+            changes: self.cpu_changes.iter().cloned().collect(),
         })
     }
 

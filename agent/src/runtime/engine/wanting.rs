@@ -41,6 +41,7 @@ impl Engine {
                 }
             }
         }
+        self.restore_cpus();
         self.settle(now);
     }
 
