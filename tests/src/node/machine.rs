@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use plimsoll::kernel::cgroup_fs::{CgroupError, CgroupFs, FakeCgroupFs, Stubbornness};
 use plimsoll::kernel::process::{Behaviour, FakeProcesses, Process, ProcessError, ProcessStep, Processes};
 use plimsoll::model::{
-    CgroupId, CgroupPath, ControlFile, ExitStatus, LaunchSpec, OomScoreAdj, ProcessIdentity,
+    CgroupId, CgroupPath, ControlFile, CpuSet, ExitStatus, LaunchSpec, OomScoreAdj, ProcessIdentity,
 };
 
 /// The program that only SIGKILL ends.
@@ -42,7 +42,18 @@ struct Ties {
     /// Processes that the agent holds on to.
     held: BTreeSet<ProcessIdentity>,
     refusals: Vec<Refusal>,
+    /// What the agent may still do before it is killed.
+    left: Option<usize>,
+    /// When two ran on a CPU that one of them was to have to itself.
+    together: Vec<String>,
 }
+
+/// What unwinds an agent that is killed.
+#[derive(Debug)]
+pub struct Killed;
+
+/// The beginning of the UIDs of pods whose containers are to be alone on their CPUs, whenever they run.
+pub const ALONE: &str = "uid-own";
 
 /// The machine.
 #[derive(Debug)]
@@ -120,6 +131,60 @@ impl Machine {
         });
     }
 
+    /// Kills the agent by unwinding, once it has changed something `nth` times more.
+    pub fn kill_after(&self, nth: usize) {
+        self.ties().left = Some(nth);
+    }
+
+    /// Lets the agent do as much as it will.
+    pub fn spare(&self) {
+        self.ties().left = None;
+    }
+
+    /// The agent changes something, unless this is where it is killed.
+    pub fn passes(&self) {
+        let dies = match &mut self.ties().left {
+            Some(0) => true,
+            Some(left) => {
+                *left -= 1;
+                false
+            }
+            None => false,
+        };
+        if dies {
+            // Without the message of a panic, of which there would be hundreds.
+            std::panic::resume_unwind(Box::new(Killed));
+        }
+    }
+
+    /// When two ran on a CPU that one of them was to have to itself, since the start.
+    pub fn together(&self) -> Vec<String> {
+        self.ties().together.clone()
+    }
+
+    /// Looks whether those that are to be alone are.
+    fn look_who_is_together(&self) {
+        let cpus = |path: &CgroupPath| {
+            let list = self.cgroups.read(path, ControlFile::CpusetCpusEffective).ok()?;
+            CpuSet::parse(&list).ok()
+        };
+        let running: BTreeSet<_> = self.running().into_iter().map(|(_, path)| path).collect();
+        let alone = running.iter().filter(|path| path.to_string().contains(ALONE));
+        let together: Vec<_> = alone
+            .flat_map(|one| {
+                running
+                    .iter()
+                    .filter(move |other| *other != one)
+                    .map(move |other| (one, other))
+            })
+            .filter_map(|(one, other)| {
+                let both = &cpus(one)? & &cpus(other)?;
+                (!both.is_empty()).then(|| format!("{one} and {other} on {both}"))
+            })
+            .collect();
+        self.ties().together.extend(together);
+    }
+
     /// Takes all refusals back that have not happened.
     pub fn refuse_nothing(&self) {
         self.ties().refusals.clear();
@@ -184,14 +249,17 @@ pub(super) struct Cgroups(pub(super) Arc<Machine>);
 
 impl CgroupFs for Cgroups {
     fn create(&self, path: &CgroupPath) -> Result<CgroupId, CgroupError> {
+        self.0.passes();
         self.0.cgroups.create(path)
     }
 
     fn remove(&self, path: &CgroupPath) -> Result<(), CgroupError> {
+        self.0.passes();
         self.0.cgroups.remove(path)
     }
 
     fn remove_tree(&self, path: &CgroupPath) -> Result<(), CgroupError> {
+        self.0.passes();
         self.0.cgroups.remove_tree(path)
     }
 
@@ -222,10 +290,16 @@ impl CgroupFs for Cgroups {
         if let Some(errno) = refusal {
             self.0.cgroups.fail_at(0, errno);
         }
-        self.0.cgroups.write(path, file, value)
+        self.0.passes();
+        let written = self.0.cgroups.write(path, file, value);
+        if file == ControlFile::CpusetCpus {
+            self.0.look_who_is_together();
+        }
+        written
     }
 
     fn kill(&self, path: &CgroupPath) -> Result<(), CgroupError> {
+        self.0.passes();
         self.0.cgroups.kill(path)?;
         let inside = self.0.running().into_iter().filter(|(_, at)| at.is_within(path));
         for (identity, _) in inside.collect::<Vec<_>>() {
@@ -261,6 +335,7 @@ impl Processes for Programs {
             subject: format!("{:?}", spec.argv),
             source,
         };
+        self.0.passes();
         let path = self.0.place_of(cgroup).map_err(refuse)?;
         let stuck = spec.argv.first().is_some_and(|program| program == STUCK);
         let kind = if stuck {
@@ -281,6 +356,7 @@ impl Processes for Programs {
             Err(_) => self.0.cgroups.release(pid),
         }
         self.0.bury();
+        self.0.look_who_is_together();
         launched
     }
 
@@ -298,6 +374,7 @@ impl Processes for Programs {
     }
 
     fn signal(&self, process: &Process, signal: i32) -> Result<(), ProcessError> {
+        self.0.passes();
         let sent = self.0.processes.signal(process, signal);
         self.0.bury();
         sent

@@ -19,6 +19,7 @@ mod machine;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +31,7 @@ use plimsoll::decide::policy::PlacementPolicy;
 use plimsoll::kernel::cgroup_fs::CgroupFs as _;
 use plimsoll::kernel::cgroup_fs::FakeCgroupFs;
 use plimsoll::kernel::checkpoint::{CPUS, CheckpointFile};
+use plimsoll::kernel::fault;
 use plimsoll::kernel::process::LogFiles;
 use plimsoll::kernel::state_dir::StateDir;
 use plimsoll::metrics::{Format, Metrics};
@@ -43,8 +45,8 @@ use plimsoll::runtime::engine::{Engine, Ports, Settings, Surroundings};
 use tempfile::TempDir;
 use tokio::sync::watch;
 
+pub use machine::{ALONE, DEAF, Killed, Machine, STUCK};
 use machine::{Cgroups, Programs};
-pub use machine::{DEAF, Machine, STUCK};
 
 /// The pass of the reconcile loop.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -197,6 +199,28 @@ impl FakeNode {
         });
         self.look();
         self.pass();
+    }
+
+    /// Does `what`, in which the agent is killed when it comes to change something for the `nth` time, counting what it
+    /// does to its own files. Whether it was.
+    ///
+    /// # Panics
+    /// What is wrong with the agent.
+    pub fn killed_in(&mut self, nth: usize, what: impl FnOnce(&mut Self)) -> bool {
+        let machine = Arc::clone(&self.machine);
+        let hook = fault::on_this_thread(move |_| machine.passes());
+        self.machine.kill_after(nth);
+        let done = catch_unwind(AssertUnwindSafe(|| what(self)));
+        self.machine.spare();
+        drop(hook);
+        match done {
+            Ok(()) => false,
+            Err(why) if why.is::<Killed>() => {
+                self.kill_agent();
+                true
+            }
+            Err(why) => resume_unwind(why),
+        }
     }
 
     /// Kills the agent: nothing is tidied up.

@@ -132,13 +132,14 @@ fn places(node: &FakeNode) -> [String; 3] {
 
 #[test]
 fn whatever_is_left_of_the_file_a_restarted_agent_keeps_every_container_where_it_is() {
-    let losses: [(&str, fn(&FakeNode)); 4] = [
+    type Loss = (&'static str, fn(&FakeNode));
+    let losses: [Loss; 4] = [
         ("nothing", |_| {}),
         ("the file", |node| {
-            std::fs::remove_file(node.checkpoint()).unwrap()
+            std::fs::remove_file(node.checkpoint()).unwrap();
         }),
         ("its sense", |node| {
-            std::fs::write(node.checkpoint(), "{").unwrap()
+            std::fs::write(node.checkpoint(), "{").unwrap();
         }),
         ("a record", |node| node.lose_record("db")),
     ];

@@ -10,6 +10,7 @@
 )]
 
 mod exclusive;
+mod killed;
 mod life;
 mod random;
 mod restart;
