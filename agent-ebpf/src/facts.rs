@@ -226,4 +226,20 @@ facts! {
             task_over_high: Offset(&["task_struct.memcg_nr_pages_over_high"]),
         }
     }
+
+    /// Facts of [`crate::Object::Foreign`].
+    Foreign {
+        REQUIRED => {
+            task_pid: Offset(&["task_struct.pid"]),
+            task_tgid: Offset(&["task_struct.tgid"]),
+            task_flags: Offset(&["task_struct.flags"]),
+            task_comm: Offset(&["task_struct.comm"]),
+            task_cgroups: TASK_CGROUPS,
+            set_cgroup: SET_CGROUP,
+            cgroup_node: CGROUP_NODE,
+            cgroup_level: Offset(&["cgroup.level"]),
+            cgroup_ancestors: Offset(&["cgroup.ancestors"]),
+            node_id: NODE_ID,
+        }
+    }
 }

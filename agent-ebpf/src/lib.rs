@@ -12,15 +12,12 @@
 //!
 //! A stale object must not be read with new layouts: the global carries the version of the contract in its name
 //! ([`FACTS_SYMBOL`]), and an object of another version does not have it.
-#![cfg_attr(
-    target_arch = "bpf",
-    feature(core_intrinsics),
-    allow(internal_features, reason = "see kernel.rs")
-)]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 #![no_std]
 
 pub mod account;
 pub mod facts;
+pub mod foreign;
 #[cfg(target_arch = "bpf")]
 pub mod kernel;
 pub mod maps;
@@ -45,17 +42,20 @@ pub enum Object {
     Reclaim,
     /// Time held back for exceeding `memory.high`.
     Reclaimx,
+    /// What runs on CPUs that belong to one container, and is not that container.
+    Foreign,
 }
 
 impl Object {
     /// All of them, in the order of loading.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Usage,
         Self::Life,
         Self::Oom,
         Self::Oomx,
         Self::Reclaim,
         Self::Reclaimx,
+        Self::Foreign,
     ];
 
     /// Its file name without `.o`.
@@ -68,6 +68,7 @@ impl Object {
             Self::Oomx => "oomx",
             Self::Reclaim => "reclaim",
             Self::Reclaimx => "reclaimx",
+            Self::Foreign => "foreign",
         }
     }
 
@@ -80,6 +81,7 @@ impl Object {
             Self::Oom => facts::Oom::NEEDS,
             Self::Oomx => facts::Oomx::NEEDS,
             Self::Reclaim | Self::Reclaimx => facts::Reclaim::NEEDS,
+            Self::Foreign => facts::Foreign::NEEDS,
         }
     }
 }

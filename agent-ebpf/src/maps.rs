@@ -16,7 +16,7 @@ pub const PEEK: &str = "PEEK";
 /// Bytes that one peek takes.
 pub const PEEK_BYTES: usize = 256;
 
-/// `life`: one [`crate::wire::Root`].
+/// `life`, `foreign`: one [`crate::wire::Root`].
 pub const ROOT: &str = "ROOT";
 /// `life`, `oom`, `oomx`: the ring buffer of the object's events.
 pub const EVENTS: &str = "EVENTS";
@@ -36,3 +36,10 @@ pub const STALLS: &str = "STALLS";
 pub const STALLED: &str = "STALLED";
 /// Threads that can be stalled at once and still be timed.
 pub const MAX_STALLED: u32 = 4096;
+
+/// `foreign`: one [`crate::foreign::ForeignCpu`] a CPU, by its number; mapped by the agent, which sets how many.
+pub const CPUS: &str = "CPUS";
+/// `foreign`: [`crate::wire::ThreadOnCpu`] → nanoseconds that kernel threads of this name ran on this CPU.
+pub const THREADS: &str = "THREADS";
+/// Names of kernel threads, each times the CPUs they were seen on, that `foreign` can tell apart.
+pub const MAX_THREADS: u32 = 4096;

@@ -1,6 +1,7 @@
 //! The records: fixed-width integers, no padding, sizes asserted, so that both sides agree byte for byte.
 
 use crate::account::DELAY_BUCKETS;
+use crate::foreign::ForeignCpu;
 
 /// CPU time and run-queue delay of one cgroup on one CPU, since the cgroup was first seen there.
 #[repr(C)]
@@ -110,7 +111,7 @@ pub struct CgroupRecord {
     pub run: RunTime,
 }
 
-/// The cgroup below which `life` watches.
+/// The cgroup below which `life` watches, and below which `foreign` finds pods.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Root {
@@ -255,6 +256,16 @@ pub struct Stall {
     pub nsec: u64,
 }
 
+/// The name of kernel threads, on one CPU.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ThreadOnCpu {
+    /// The name, ended by NUL.
+    pub comm: [u8; 16],
+    /// The CPU's number.
+    pub cpu: u64,
+}
+
 macro_rules! sizes {
     ($($record:ty = $bytes:expr),* $(,)?) => {
         $(
@@ -280,4 +291,6 @@ sizes! {
     OomVictim = 88,
     OomDomain = 56,
     Stall = 16,
+    ThreadOnCpu = 24,
+    ForeignCpu = 192,
 }

@@ -246,6 +246,8 @@ pub struct ProbeSwitches {
     pub oom: bool,
     /// Cgroups made, emptied and removed; processes started and ended.
     pub lifecycle: bool,
+    /// Time that anything else ran on CPUs that belong to one container. Attached only while there are such CPUs.
+    pub foreign: bool,
 }
 
 impl Default for ProbeSwitches {
@@ -256,6 +258,7 @@ impl Default for ProbeSwitches {
             stalls: true,
             oom: true,
             lifecycle: true,
+            foreign: true,
         }
     }
 }

@@ -20,5 +20,6 @@ pub mod node_facts;
 pub mod notify;
 pub mod process;
 pub mod readiness;
+pub mod running;
 pub mod state_dir;
 mod sys;

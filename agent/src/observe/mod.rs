@@ -9,4 +9,5 @@ pub mod numa_memory;
 pub mod parse;
 pub mod pods;
 pub mod probes;
+pub mod running;
 pub mod supply;

@@ -183,6 +183,7 @@ fn is_switched_on(switches: &ProbeSwitches, object: &str) -> bool {
         "usage" => switches.usage,
         "reclaim" | "reclaimx" => switches.stalls,
         "oom" | "oomx" => switches.oom,
+        "foreign" => switches.foreign,
         _ => switches.lifecycle,
     }
 }

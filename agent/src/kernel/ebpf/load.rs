@@ -1,7 +1,7 @@
 //! One object: its bytes, its facts, its programs.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use aya::maps::{Array, Map, MapData, MapError};
@@ -108,14 +108,17 @@ impl Loaded {
             .iter()
             .find(|(name, bytes)| *name == object.name() && !bytes.is_empty())
             .ok_or(LoadError::NotBuilt { object })?;
-        let ebpf = EbpfLoader::new()
+        let mut loader = EbpfLoader::new();
+        loader
             .btf(Some(&types.aya))
-            .override_global(FACTS_SYMBOL, facts.numbers.as_slice(), true)
-            .load(bytes)
-            .map_err(|source| LoadError::Object {
-                object,
-                source: Box::new(source),
-            })?;
+            .override_global(FACTS_SYMBOL, facts.numbers.as_slice(), true);
+        if object == Object::Foreign {
+            loader.map_max_entries(maps::CPUS, cpus(object)?);
+        }
+        let ebpf = loader.load(bytes).map_err(|source| LoadError::Object {
+            object,
+            source: Box::new(source),
+        })?;
         Ok(Self { object, ebpf })
     }
 
@@ -191,7 +194,7 @@ impl Loaded {
         }
     }
 
-    fn no_map(&self, map: &'static str) -> LoadError {
+    pub(super) fn no_map(&self, map: &'static str) -> LoadError {
         let source = Box::new(MapError::InvalidName { name: map.to_owned() });
         LoadError::Map {
             object: self.object,
@@ -206,20 +209,6 @@ impl Loaded {
             Map::PerCpuHashMap(data) => Ok(data),
             _ => Err(self.no_map(name)),
         }
-    }
-
-    pub(super) fn program_fd(&self, name: &'static str) -> Result<BorrowedFd<'_>, LoadError> {
-        let failed = |source| LoadError::Program {
-            object: self.object,
-            program: name.to_owned(),
-            step: "find",
-            source: Box::new(source),
-        };
-        let program = self
-            .ebpf
-            .program(name)
-            .ok_or_else(|| failed(ProgramError::NotLoaded))?;
-        Ok(program.fd().map_err(failed)?.as_fd())
     }
 
     /// What each program ran since it was loaded, while statistics were on ([`run_statistics`]).
@@ -237,6 +226,17 @@ impl Loaded {
             })
             .collect()
     }
+}
+
+/// How many CPUs there can be.
+pub(super) fn cpus(object: Object) -> Result<u32, LoadError> {
+    let call = |source| LoadError::Call {
+        object,
+        what: "count the CPUs",
+        source,
+    };
+    let cpus = aya::util::nr_cpus().map_err(|(_, error)| call(error))?;
+    u32::try_from(cpus).map_err(|error| call(io::Error::other(error)))
 }
 
 /// What a program cost. Some 30 ns of each run are the measuring itself.

@@ -3,14 +3,16 @@
 //! **Problem.** Kernels differ in what they let a program see and attach to, and a refusal must cost one feature,
 //! not all. **How.** Each object is loaded on its own with the facts found for it ([`KernelTypes::survey`]); each
 //! result is `Ok` or a [`LoadError`] that says what was refused and why. What an object gathers is read through one
-//! of three types: [`Walker`] runs a pass over all cgroups, [`Stalled`] reads stall times per cgroup, [`Rings`] hands
-//! over events.
+//! of four types: [`Walker`] runs a pass over all cgroups, [`Stalled`] reads stall times per cgroup, [`Rings`] hands
+//! over events, [`CpuBooks`] tells what ran on CPUs that have an owner.
 //!
 //! Values come out as the bytes of [`plimsoll_ebpf::wire`]; `observe::probes` makes sense of them.
 
+mod cpu_books;
 mod embedded;
 mod load;
 mod rings;
+mod runs;
 mod stalls;
 mod survey;
 mod totals;
@@ -22,6 +24,7 @@ use std::path::Path;
 
 use crate::model::Bytes;
 
+pub use cpu_books::{Adopted, CpuBooks};
 pub use embedded::OBJECTS;
 pub use load::{Image, LoadError, Loaded, Stopwatch, run_statistics};
 pub use rings::{Ring, Rings};

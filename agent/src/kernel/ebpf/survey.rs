@@ -39,7 +39,18 @@ pub struct Survey {
     pub over_high: Option<&'static str>,
     /// Whether the kernel has a function that the OOM killer calls with its choice.
     pub oom_kill_process: bool,
+    /// Tracepoints at both ends of interrupts that this kernel has beside those of devices.
+    pub interrupts: Vec<&'static str>,
 }
+
+/// Interrupts of x86 that are no device's: the tracepoints at both ends.
+const INTERRUPTS: [[&str; 2]; 5] = [
+    ["local_timer_entry", "local_timer_exit"],
+    ["reschedule_entry", "reschedule_exit"],
+    ["call_function_entry", "call_function_exit"],
+    ["call_function_single_entry", "call_function_single_exit"],
+    ["irq_work_entry", "irq_work_exit"],
+];
 
 impl KernelTypes {
     /// Reads the running kernel's.
@@ -79,6 +90,12 @@ impl KernelTypes {
                 .into_iter()
                 .find(|name| btf.has_function(name)),
             oom_kill_process: btf.has_function("oom_kill_process"),
+            interrupts: INTERRUPTS
+                .iter()
+                .filter(|ends| ends.iter().all(|name| btf.tracepoint(name).is_some()))
+                .flatten()
+                .copied()
+                .collect(),
         })
     }
 

@@ -2,12 +2,11 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 
 use aya::maps::Array;
-use aya::programs::raw_trace_point::RawTracePoint;
-use aya::programs::{Iter, Program, ProgramError, RawTracePointRunOptions, TestRun};
+use aya::programs::RawTracePointRunOptions;
 use plimsoll_ebpf::wire::{CgroupRecord, Root, WalkState};
 use plimsoll_ebpf::{Object, maps};
 use rustix::fs::{Mode, OFlags};
@@ -15,7 +14,7 @@ use rustix::fs::{Mode, OFlags};
 use super::load::{LoadError, Loaded};
 use super::survey::KernelTypes;
 use super::totals::Totals;
-use crate::kernel::bpf_sys::{self, MappedArray};
+use crate::kernel::bpf_sys::MappedArray;
 
 const OBJECT: Object = Object::Usage;
 
@@ -59,14 +58,9 @@ impl Walker {
         };
         let run_time = Totals::new(&mut loaded, maps::RUN_TIME)?;
         for name in ["walk", "read_kernel"] {
-            raw_tracepoint(&mut loaded, name)?.load().map_err(refused(name))?;
+            loaded.load_to_run(name)?;
         }
-        iterator(&mut loaded)?
-            .load("cgroup", &types.aya)
-            .map_err(refused("find"))?;
-        let link = bpf_sys::link_cgroup(loaded.program_fd("find")?, directory.as_fd())
-            .map_err(call("link the iterator"))?;
-        bpf_sys::run_iterator(link.as_fd()).map_err(call("run the iterator"))?;
+        let link = loaded.find_cgroup(types, directory)?;
         let records = MappedArray::new(loaded.array(maps::RECORDS)?.fd(), maps::MAX_RECORDS as usize)
             .map_err(call("map the records"))?;
         let state = MappedArray::new(loaded.array(maps::WALK)?.fd(), 1).map_err(call("map the state"))?;
@@ -156,7 +150,7 @@ impl Walker {
             // One byte is enough: the kernel makes the whole text first. Without the file, the figures are older.
             _ = file.read_at(&mut [0], 0);
         }
-        run(&mut self.loaded, "walk")?;
+        self.loaded.run("walk", RawTracePointRunOptions::new())?;
         let state = self.state();
         let count = state.count as usize;
         Ok(Pass {
@@ -209,7 +203,7 @@ impl Walker {
     /// Copies [`maps::PEEK_BYTES`] of kernel memory.
     fn peek(&mut self, address: u64) -> Result<Vec<u8>, LoadError> {
         self.set_state(|state| state.peek = address);
-        run(&mut self.loaded, "read_kernel")?;
+        self.loaded.run("read_kernel", RawTracePointRunOptions::new())?;
         let failed = |source| LoadError::Map {
             object: OBJECT,
             map: maps::PEEK,
@@ -218,39 +212,6 @@ impl Walker {
         let map = self.loaded.take_map(maps::PEEK)?;
         let bytes: Array<_, [u8; maps::PEEK_BYTES]> = Array::try_from(map).map_err(failed)?;
         Ok(bytes.get(&0, 0).map_err(failed)?.to_vec())
-    }
-}
-
-fn run(loaded: &mut Loaded, name: &'static str) -> Result<(), LoadError> {
-    raw_tracepoint(loaded, name)?
-        .test_run(RawTracePointRunOptions::default())
-        .map_err(refused(name))?;
-    Ok(())
-}
-
-fn raw_tracepoint<'a>(
-    loaded: &'a mut Loaded,
-    name: &'static str,
-) -> Result<&'a mut RawTracePoint, LoadError> {
-    match loaded.ebpf.program_mut(name) {
-        Some(Program::RawTracePoint(program)) => Ok(program),
-        _ => Err(refused(name)(ProgramError::UnexpectedProgramType)),
-    }
-}
-
-fn iterator(loaded: &mut Loaded) -> Result<&mut Iter, LoadError> {
-    match loaded.ebpf.program_mut("find") {
-        Some(Program::Iter(program)) => Ok(program),
-        _ => Err(refused("find")(ProgramError::UnexpectedProgramType)),
-    }
-}
-
-fn refused(program: &'static str) -> impl Fn(ProgramError) -> LoadError {
-    move |source| LoadError::Program {
-        object: OBJECT,
-        program: program.to_owned(),
-        step: "run",
-        source: Box::new(source),
     }
 }
 

@@ -171,7 +171,7 @@ fn exit_status(status: u32) -> ExitStatus {
 }
 
 /// Text up to NUL. Names are chosen by whoever runs the process: only printable ASCII is kept.
-fn text(bytes: &[u8]) -> String {
+pub(super) fn text(bytes: &[u8]) -> String {
     let name = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
     name.iter()
         .map(|byte| {

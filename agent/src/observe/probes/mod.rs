@@ -2,9 +2,10 @@
 //!
 //! **Problem.** Reading a thousand cgroups through their files is slow, some figures (how long tasks waited for a
 //! CPU, who the OOM killer took and for whose sake) are in no file, and what lived between two readings is never
-//! seen. **How.** Six eBPF objects, each optional. [`plan`] decides from a survey of the kernel which can work and
+//! seen. **How.** Seven eBPF objects, each optional. [`plan`] decides from a survey of the kernel which can work and
 //! says why the others cannot; [`Probes::start`] loads those and keeps what came of each. [`Probes::snapshot`] makes
-//! one pass over all cgroups below the root, [`Probes::drain_events`] hands over what happened.
+//! one pass over all cgroups below the root, [`Probes::drain_events`] hands over what happened, [`Probes::foreign`] tells
+//! what ran on CPUs that belong to one container.
 //!
 //! Nothing here fails as a whole: without any object there are an empty snapshot, no events, and a status that tells
 //! why. The cgroup files serve then; see [`crate::model::CgroupSample::fill_from`].
@@ -20,6 +21,7 @@
 
 mod decode;
 mod event;
+mod foreign;
 mod remembered;
 mod snapshot;
 mod start;
@@ -36,6 +38,7 @@ use crate::kernel::ebpf::{Loaded, Rings, Stalled, Stopwatch, Walker};
 use crate::model::Bytes;
 
 pub use event::{CgroupTotals, ProbeEvent};
+pub use foreign::Foreign;
 pub use snapshot::Snapshot;
 pub use support::{Plan, ProbePlan, plan};
 
@@ -81,6 +84,7 @@ pub struct Probes {
     reclaim: Option<Stalled>,
     over_high: Option<Stalled>,
     rings: Option<Rings>,
+    foreign: Option<Foreign>,
     /// Objects of which only the programs are needed any more.
     attached: Vec<Loaded>,
     tree: Tree,
@@ -111,7 +115,18 @@ impl Probes {
     #[must_use]
     pub fn costs(&self) -> Vec<Stopwatch> {
         let walker = self.walker.iter().map(Walker::loaded);
-        walker.chain(&self.attached).flat_map(Loaded::costs).collect()
+        let foreign = self.foreign.iter().map(Foreign::loaded);
+        walker
+            .chain(foreign)
+            .chain(&self.attached)
+            .flat_map(Loaded::costs)
+            .collect()
+    }
+
+    /// What runs on CPUs that belong to one container. None without the object `foreign`: then
+    /// [`crate::observe::running`] tells what is on them now.
+    pub fn foreign(&mut self) -> Option<&mut Foreign> {
+        self.foreign.as_mut()
     }
 
     /// Hands over what happened since the last call, per object in the order of happening.

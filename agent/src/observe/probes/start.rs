@@ -1,14 +1,17 @@
 //! Starting the probes: survey, plan, and each object on its own.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use plimsoll_ebpf::Object;
 use plimsoll_ebpf::wire::Root;
 
+use super::foreign::Foreign;
 use super::support::{Plan, ProbePlan, plan};
 use super::{ProbeState, ProbeStatus, Probes, SWITCH};
 use crate::kernel::ebpf::{
-    Image, KernelTypes, LoadError, Loaded, Ring, Rings, Stalled, Survey, Walker, open_directory, page_size,
+    CpuBooks, Image, KernelTypes, LoadError, Loaded, Ring, Rings, Stalled, Survey, Walker, open_directory,
+    page_size,
 };
 
 /// What all objects are loaded with.
@@ -84,8 +87,7 @@ impl Probes {
             let state = match plan.get(&object) {
                 _ if !built => ProbeState::NotBuilt,
                 Some(Plan::Attach { targets, without }) => {
-                    let target = |program: &str| targets.get(program).map(|name| (*name).to_owned());
-                    match self.load_one(object, &mut context, target) {
+                    match self.load_one(object, &mut context, targets) {
                         Ok(()) => ProbeState::Attached {
                             without: without.clone(),
                         },
@@ -140,22 +142,30 @@ impl Probes {
         &mut self,
         object: Object,
         context: &mut Context<'_>,
-        target: impl Fn(&str) -> Option<String>,
+        targets: &BTreeMap<&'static str, &'static str>,
     ) -> Result<(), LoadError> {
+        let target = |program: &str| targets.get(program).map(|name| (*name).to_owned());
         let facts = context
             .survey
             .facts
             .get(&object)
             .ok_or(LoadError::NotBuilt { object })?;
+        let directory = || {
+            open_directory(context.directory).map_err(|source| LoadError::Call {
+                object,
+                what: "open the root cgroup",
+                source,
+            })
+        };
         let mut loaded = Loaded::open(object, context.images, facts, context.types)?;
         match object {
+            Object::Foreign => {
+                let books = CpuBooks::new(loaded, context.types, targets, &directory()?)?;
+                self.foreign = Some(Foreign::new(books));
+                return Ok(());
+            }
             Object::Usage => {
-                let directory = open_directory(context.directory).map_err(|source| LoadError::Call {
-                    object,
-                    what: "open the root cgroup",
-                    source,
-                })?;
-                let walker = Walker::new(loaded, context.types, &directory)?;
+                let walker = Walker::new(loaded, context.types, &directory()?)?;
                 context.root = walker.root();
                 self.walker = Some(walker);
                 return Ok(());

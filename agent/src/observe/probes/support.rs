@@ -26,6 +26,13 @@ pub type ProbePlan = BTreeMap<Object, Plan>;
 
 const CGROUP_EVENTS: [&str; 3] = ["cgroup_mkdir", "cgroup_rmdir", "cgroup_notify_populated"];
 const PROCESS_EVENTS: [&str; 2] = ["sched_process_exec", "sched_process_exit"];
+const USE_EVENTS: [&str; 5] = [
+    "sched_switch",
+    "irq_handler_entry",
+    "irq_handler_exit",
+    "softirq_entry",
+    "softirq_exit",
+];
 const RECLAIM_EVENTS: [&str; 4] = [
     "mm_vmscan_memcg_reclaim_begin",
     "mm_vmscan_memcg_reclaim_end",
@@ -82,6 +89,7 @@ fn targets(object: Object, survey: &Survey) -> Result<BTreeMap<&'static str, &'s
                 ("over_high_end", function),
             ]))
         }
+        Object::Foreign => Ok(same(&[USE_EVENTS.as_slice(), &survey.interrupts].concat())),
     }
 }
 
@@ -114,6 +122,7 @@ mod tests {
             mark_victim: Some(vec!["task_struct".to_owned(), "uid_t".to_owned()]),
             over_high: Some("__mem_cgroup_handle_over_high"),
             oom_kill_process: true,
+            interrupts: vec!["local_timer_entry", "local_timer_exit"],
         }
     }
 
@@ -202,6 +211,16 @@ mod tests {
         };
         assert!(targets.is_empty());
         assert_eq!(without, &["run time (no some.field)"]);
+    }
+
+    #[test]
+    fn interrupts_that_the_kernel_does_not_tell_of_are_left_out() {
+        let events = |plan: &ProbePlan| match plan.get(&Object::Foreign) {
+            Some(Plan::Attach { targets, .. }) => targets.len(),
+            _ => panic!("not attached"),
+        };
+        assert_eq!(events(&with(|_| ())), USE_EVENTS.len() + 2);
+        assert_eq!(events(&with(|host| host.interrupts.clear())), USE_EVENTS.len());
     }
 
     #[test]

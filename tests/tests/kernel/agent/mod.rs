@@ -21,7 +21,8 @@ use crate::support::until;
 const PROGRAM: &str = "/bin/plimsoll";
 const MOUNT: &str = "/sys/fs/cgroup";
 /// Probes take seconds to load under emulation; tests that are not about them do without.
-const NO_PROBES: &str = "probes: {cpu: false, usage: false, stalls: false, oom: false, lifecycle: false}\n";
+const NO_PROBES: &str =
+    "probes: {cpu: false, usage: false, stalls: false, oom: false, lifecycle: false, foreign: false}\n";
 /// Longest wait for what must come.
 const PATIENCE: Duration = Duration::from_secs(60);
 

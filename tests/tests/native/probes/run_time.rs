@@ -7,16 +7,7 @@ use std::time::Duration;
 
 use plimsoll::observe::probes::{ProbeEvent, Probes};
 
-use super::support::{TestCgroup, cpu_usage, id_of, run_in, start, wait_until};
-
-/// Run time and run-queue delay of a process, by the kernel's own books.
-fn schedstat(pid: u32) -> (Duration, Duration) {
-    let text = fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap();
-    let mut numbers = text
-        .split_whitespace()
-        .map(|n| Duration::from_nanos(n.parse().unwrap()));
-    (numbers.next().unwrap(), numbers.next().unwrap())
-}
+use super::support::{TestCgroup, cpu_usage, id_of, run_in, schedstat, start, wait_until};
 
 /// Two busy processes on one CPU wait for each other half of the time. Nobody wakes them, so a probe at wake-ups
 /// would see nothing of it.

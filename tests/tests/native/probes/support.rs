@@ -106,6 +106,15 @@ pub(crate) fn cpu_usage(cgroup: &Path) -> Duration {
     Duration::from_micros(usec.parse().unwrap())
 }
 
+/// Run time and run-queue delay of a process, by the kernel's own books.
+pub(crate) fn schedstat(pid: u32) -> (Duration, Duration) {
+    let text = fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap();
+    let mut numbers = text
+        .split_whitespace()
+        .map(|n| Duration::from_nanos(n.parse().unwrap()));
+    (numbers.next().unwrap(), numbers.next().unwrap())
+}
+
 /// Waits for a condition, which must come.
 pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
