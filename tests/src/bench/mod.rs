@@ -6,6 +6,7 @@
 mod agent;
 mod cpu;
 mod echo;
+mod foreign;
 mod snapshot;
 mod switch;
 
@@ -72,9 +73,10 @@ pub type Figures = Result<Vec<Figure>, Box<dyn std::error::Error>>;
 type Group = (&'static str, fn(&Bench) -> Figures);
 
 /// The benchmarks by group.
-const GROUPS: [Group; 4] = [
+const GROUPS: [Group; 5] = [
     ("agent", agent::figures),
     ("cpu", cpu::figures),
+    ("foreign", foreign::figures),
     ("snapshot", snapshot::figures),
     ("switch", switch::figures),
 ];

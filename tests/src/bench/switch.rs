@@ -86,7 +86,7 @@ fn measure(kernel: &Kernel) -> Figures {
 }
 
 /// Nanoseconds a switch.
-fn ping_pong(echo: &mut Echo) -> Result<f64, Box<dyn Error>> {
+pub(super) fn ping_pong(echo: &mut Echo) -> Result<f64, Box<dyn Error>> {
     let begun = Instant::now();
     for _ in 0..ROUNDS {
         echo.round()?;
@@ -110,7 +110,7 @@ fn counted(kernel: &Kernel, program: &str, echo: &mut Echo) -> Result<f64, Box<d
 }
 
 /// The last CPU this process may use: the first one has the most interrupts.
-fn last_cpu() -> Result<usize, Box<dyn Error>> {
+pub(super) fn last_cpu() -> Result<usize, Box<dyn Error>> {
     let allowed = sched_getaffinity(Pid::from_raw(0))?;
     (0..CpuSet::count())
         .rev()

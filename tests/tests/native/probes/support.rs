@@ -70,11 +70,24 @@ pub(crate) fn id_of(path: &Path) -> CgroupId {
 
 /// Starts the probes on a cgroup; the named ones must be at work.
 pub(crate) fn start(root: &Path, needed: &[&str]) -> Probes {
+    at_work(Probes::start(root, OBJECTS, true), needed)
+}
+
+/// Starts one probe alone.
+pub(crate) fn start_only(root: &Path, object: &str) -> Probes {
+    let images: Vec<_> = OBJECTS
+        .iter()
+        .filter(|(name, _)| *name == object)
+        .copied()
+        .collect();
+    at_work(Probes::start(root, &images, false), &[object])
+}
+
+fn at_work(probes: Probes, needed: &[&str]) -> Probes {
     assert!(
         !OBJECTS.is_empty(),
         "build the objects first: cargo xtask build-ebpf"
     );
-    let probes = Probes::start(root, OBJECTS, true);
     for name in needed {
         let status = probes
             .status()
