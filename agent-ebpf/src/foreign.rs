@@ -10,6 +10,9 @@
 //! interrupt; and one that runs on the owner's behalf (the end of a read that it waits for, packets that it sends)
 //! counts as foreign too, for nobody can tell for whom it runs.
 //!
+//! An idle CPU is the owner's to use: so a switch among its tasks, or between one and none, changes no user and needs
+//! no look at the clock, which would be most of its cost.
+//!
 //! A soft interrupt can itself be interrupted while its program is at the books. Then the books are open
 //! ([`ForeignCpu::open`]), and the inner one leaves them alone: its few microseconds count as the outer one's.
 //!
@@ -20,20 +23,18 @@
 
 /// Who uses a CPU: places in [`ForeignCpu::totals`].
 pub mod user {
-    /// A task of the owner, or of a cgroup below it.
-    pub const OWNER: u32 = 0;
-    /// Nobody.
-    pub const IDLE: u32 = 1;
+    /// The owner: a task of its cgroup or of one below it, or nobody.
+    pub const OWN: u32 = 0;
     /// A task of another cgroup below the agent's root.
-    pub const POD: u32 = 2;
+    pub const POD: u32 = 1;
     /// A task of a cgroup outside the agent's root.
-    pub const SYSTEM: u32 = 3;
+    pub const SYSTEM: u32 = 2;
     /// A thread of the kernel's own.
-    pub const KERNEL_THREAD: u32 = 4;
+    pub const KERNEL_THREAD: u32 = 3;
     /// The handler of an interrupt.
-    pub const IRQ: u32 = 5;
+    pub const IRQ: u32 = 4;
     /// The handler of a soft interrupt.
-    pub const SOFTIRQ: u32 = 6;
+    pub const SOFTIRQ: u32 = 5;
 }
 
 /// Places for users; a power of two, so that a mask tells the verifier that an index is within.
@@ -56,9 +57,9 @@ pub struct Task {
     pub pid: u32,
     /// Zero.
     pub reserved: u32,
-    /// Its cgroup; 0 for the owner's and for nobody.
+    /// Its cgroup; 0 for the owner's.
     pub cgroup: u64,
-    /// Its name; empty for the owner's and for nobody.
+    /// Its name; empty for the owner's.
     pub comm: [u8; 16],
 }
 
@@ -124,6 +125,13 @@ impl ForeignCpu {
         barrier();
         self.sequence = (self.sequence | 1).wrapping_add(1);
         barrier();
+    }
+
+    /// Whether the CPU stays the owner's when a task comes of this user, and the books as they are.
+    #[inline(always)]
+    #[must_use]
+    pub fn stays_own(&self, next: u32) -> bool {
+        self.user() == user::OWN && next == user::OWN
     }
 
     #[inline(always)]

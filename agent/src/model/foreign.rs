@@ -1,7 +1,7 @@
 //! What runs on CPUs that belong to one container, and is not that container.
 //!
 //! **Terms.** *Foreign time* is time that anything but the owner's tasks used a CPU. Every nanosecond of a CPU is
-//! counted once: as the owner's, as nobody's, or as one kind of foreign time. Time in interrupts is a kind of its own,
+//! counted once: as the owner's, which it is to use or to leave idle, or as one kind of foreign time. Time in interrupts is a kind of its own,
 //! whatever it interrupts; some of it is on the owner's behalf, and nobody can tell which.
 
 use std::time::Duration;
@@ -27,10 +27,8 @@ pub struct ForeignTime {
     /// When a task of another pod or of the system last left it, since the owner has it: with none there now, the
     /// CPU is clean from then on. None when no such task ever left.
     pub left: Option<BootTime>,
-    /// Used by the owner: its cgroup and those below it.
-    pub owned: Duration,
-    /// Used by nobody.
-    pub idle: Duration,
+    /// Used by the owner (its cgroup and those below it) or by nobody.
+    pub own: Duration,
     /// Used by tasks of other cgroups below the agent's root.
     pub pods: Duration,
     /// Used by tasks outside the agent's root.

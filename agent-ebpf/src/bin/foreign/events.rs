@@ -51,6 +51,11 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let Some(books) = owned() else { return 0 };
     // SAFETY: argument 2 is the next task on every kernel since 5.18.
     let next: *const u8 = unsafe { field(ctx.as_ptr().cast_const().cast(), 16) };
+    // SAFETY: the tracepoint's argument is a task.
+    let next = unsafe { look_at(next, books.owner, books.owner_level) };
+    if books.stays_own(next.user) {
+        return 0;
+    }
     // Interrupts are off: whoever has the books open will never come back to them, or is a soft interrupt of a
     // real-time kernel, which may be switched away; then this switch counts.
     books.open();
@@ -58,8 +63,7 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     if books.task.user == user::KERNEL_THREAD {
         add_thread(books);
     }
-    // SAFETY: the tracepoint's argument is a task.
-    books.come(unsafe { look_at(next, books.owner, books.owner_level) });
+    books.come(next);
     books.close();
     0
 }

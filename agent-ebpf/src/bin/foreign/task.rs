@@ -1,6 +1,6 @@
 //! Subject: the task that is about to run.
 //!
-//! Whose it is: the owner's, another pod's, the system's, the kernel's, or nobody's.
+//! Whose it is: the owner's, another pod's, the system's or the kernel's.
 
 use core::ffi::c_void;
 
@@ -42,14 +42,14 @@ fn find(ctx: *mut c_void) -> i32 {
     0
 }
 
-/// A task, seen from the owner of the CPU.
+/// A task, seen from the owner of the CPU. Of the owner's, and of the idle task, nothing more is told.
 ///
 /// # Safety
 /// `task` is a pointer that the verifier tracks as a task.
 #[inline(always)]
 pub(crate) unsafe fn look_at(task: *const u8, owner: u64, owner_level: u64) -> Task {
     let mut found = Task {
-        user: user::IDLE,
+        user: user::OWN,
         tid: 0,
         pid: 0,
         reserved: 0,
@@ -58,31 +58,31 @@ pub(crate) unsafe fn look_at(task: *const u8, owner: u64, owner_level: u64) -> T
     };
     // SAFETY: typed loads from the task.
     unsafe {
-        found.tid = field(task, fact!(task_pid));
-        if found.tid == 0 {
+        let tid: u32 = field(task, fact!(task_pid));
+        if tid == 0 {
             return found;
         }
-        found.pid = field(task, fact!(task_tgid));
         let set: *const u8 = field(task, fact!(task_cgroups));
         let cgroup: *const u8 = field(set, fact!(set_cgroup));
         let node: *const u8 = field(cgroup, fact!(cgroup_node));
         let id: u64 = field(node, fact!(node_id));
         let level = u64::from(field::<u32>(cgroup, fact!(cgroup_level)));
         // The owner first: a kernel thread that was put into its cgroup works for it.
-        found.user = if is_within(cgroup, id, level, owner, owner_level) {
-            user::OWNER
-        } else if field::<u32>(task, fact!(task_flags)) & KERNEL_THREAD != 0 {
+        if is_within(cgroup, id, level, owner, owner_level) {
+            return found;
+        }
+        found.user = if field::<u32>(task, fact!(task_flags)) & KERNEL_THREAD != 0 {
             user::KERNEL_THREAD
         } else if is_below_root(cgroup, id, level) {
             user::POD
         } else {
             user::SYSTEM
         };
-        if found.user != user::OWNER {
-            found.cgroup = id;
-            let comm: [u64; 2] = [field(task, fact!(task_comm)), field(task, fact!(task_comm) + 8)];
-            found.comm = core::mem::transmute::<[u64; 2], [u8; 16]>(comm);
-        }
+        found.tid = tid;
+        found.pid = field(task, fact!(task_tgid));
+        found.cgroup = id;
+        let comm: [u64; 2] = [field(task, fact!(task_comm)), field(task, fact!(task_comm) + 8)];
+        found.comm = core::mem::transmute::<[u64; 2], [u8; 16]>(comm);
     }
     found
 }

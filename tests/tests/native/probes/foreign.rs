@@ -116,10 +116,9 @@ fn last_cpu() -> CpuId {
     CpuId::new(u32::try_from(last.unwrap()).unwrap()).unwrap()
 }
 
-fn kinds(time: &ForeignTime) -> [Duration; 7] {
+fn kinds(time: &ForeignTime) -> [Duration; 6] {
     [
-        time.owned,
-        time.idle,
+        time.own,
         time.pods,
         time.system,
         time.kernel_threads,
@@ -138,17 +137,19 @@ fn each_kind_of_time_is_what_its_tasks_are_charged() {
     bed.own();
     let before = pids.map(|pid| schedstat(pid).0);
     let first = bed.time();
-    std::thread::sleep(Duration::from_millis(2000));
+    wait_until("each has had the CPU", || {
+        let grown = pids
+            .iter()
+            .zip(before)
+            .map(|(pid, before)| schedstat(*pid).0 - before);
+        grown.min().unwrap() > Duration::from_millis(500)
+    });
     bed.signal("-STOP");
     std::thread::sleep(Duration::from_millis(100));
     let last = bed.time();
     let mut truth = pids.map(|pid| schedstat(pid).0);
     for (truth, before) in truth.iter_mut().zip(before) {
         *truth -= before;
-        assert!(
-            *truth > Duration::from_millis(200),
-            "did not get the CPU: {truth:?}"
-        );
     }
     let [owned, pods, system] = truth;
     let window = last.since.0.abs_diff(RealClock.now().0);
@@ -158,12 +159,17 @@ fn each_kind_of_time_is_what_its_tasks_are_charged() {
     let near = |ours: Duration, theirs: Duration| {
         ours.abs_diff(theirs) < theirs / 20 + Duration::from_millis(30) + interrupts
     };
-    assert!(near(last.owned - first.owned, owned));
+    // The CPU's idle time is the owner's too.
+    let own = last.own - first.own;
+    assert!(own >= owned || near(own, owned));
     assert!(near(last.pods - first.pods, pods));
     // Other processes of the machine may be on that CPU too.
     let more = last.system - first.system;
     assert!(more >= system || near(more, system));
-    assert!(last.irq > Duration::ZERO, "two seconds without a timer tick");
+    assert!(
+        last.irq > Duration::ZERO,
+        "a second and more without a timer tick"
+    );
 }
 
 /// Nothing is left out, the slice of who is running now least of all.
@@ -175,7 +181,7 @@ fn at_every_moment_all_time_has_been_counted_once() {
     bed.burn(&pod);
     bed.own();
     let began = bed.time().since;
-    let mut last = [Duration::ZERO; 7];
+    let mut last = [Duration::ZERO; 6];
     for _ in 0..4000 {
         let before = RealClock.now().since(began);
         let figures = kinds(&bed.time());
@@ -192,7 +198,7 @@ fn at_every_moment_all_time_has_been_counted_once() {
         }
         last = figures;
     }
-    assert!(last[2] > Duration::ZERO, "the pod ran");
+    assert!(last[1] > Duration::ZERO, "the pod ran");
 }
 
 #[test]
@@ -202,7 +208,7 @@ fn figures_stay_when_the_owner_goes_and_grow_on_with_the_next() {
     let (pod, owners) = (bed.pod.clone(), bed.owners());
     bed.burn(&pod);
     assert!(!bed.foreign().is_counting());
-    let mut last = [Duration::ZERO; 7];
+    let mut last = [Duration::ZERO; 6];
     for _ in 0..20 {
         bed.foreign().set_owners(&owners).unwrap();
         assert!(bed.foreign().is_counting());

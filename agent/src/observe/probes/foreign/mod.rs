@@ -147,15 +147,14 @@ fn nanos(time: BootTime) -> u64 {
 
 /// The figures of one CPU's books at a time shortly before they were read.
 fn time(books: &ForeignCpu, now: BootTime) -> ForeignTime {
-    let [owned, idle, pods, system, kernel_threads, irq, softirq, _] =
+    let [own, pods, system, kernel_threads, irq, softirq, ..] =
         books.totals_at(nanos(now)).map(Duration::from_nanos);
     let moment = |nsec| BootTime(Duration::from_nanos(nsec));
     ForeignTime {
         owner: (books.owner != 0).then_some(CgroupId(books.owner)),
         since: moment(books.began),
         left: (books.left != 0).then(|| moment(books.left)),
-        owned,
-        idle,
+        own,
         pods,
         system,
         kernel_threads,
