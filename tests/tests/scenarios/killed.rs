@@ -29,6 +29,8 @@ enum Event {
     Ask(usize, u32),
     Go(usize),
     Exit(usize),
+    /// The next writes of some cgroup's list are refused.
+    Refuse(&'static str, usize),
     Wait(u64),
 }
 
@@ -37,6 +39,8 @@ fn event() -> impl Strategy<Value = Event> {
         5 => (0..PODS, 1_u32..6).prop_map(|(pod, cpus)| Event::Ask(pod, cpus)),
         2 => (0..PODS).prop_map(Event::Go),
         1 => (0..PODS).prop_map(Event::Exit),
+        2 => (prop::sample::select(vec!["burstable", "poduid-web3", "poduid-own0", "main"]), 1_usize..9)
+            .prop_map(|(at, times)| Event::Refuse(at, times)),
         1 => (1_u64..20).prop_map(Event::Wait),
     ]
 }
@@ -84,6 +88,9 @@ fn happen(node: &mut FakeNode, event: &Event) {
             }
         }
         Event::Go(_) => {}
+        Event::Refuse(at, times) => {
+            node.machine.refuse(at, ControlFile::CpusetCpus, 16, *times);
+        }
         Event::Wait(seconds) => node.seconds(*seconds),
     }
 }
@@ -108,7 +115,7 @@ proptest! {
         let mut note = |event: &Event| match event {
             Event::Ask(pod, cpus) => _ = asked.insert(*pod, *cpus),
             Event::Go(pod) => _ = asked.remove(pod),
-            Event::Exit(_) | Event::Wait(_) => {}
+            Event::Exit(_) | Event::Refuse(..) | Event::Wait(_) => {}
         };
         for event in &before {
             note(event);
@@ -118,7 +125,7 @@ proptest! {
             note(event);
             let about = match event {
                 Event::Ask(pod, _) | Event::Go(pod) | Event::Exit(pod) => Some(*pod),
-                Event::Wait(_) => None,
+                Event::Refuse(..) | Event::Wait(_) => None,
             };
             let had: Vec<_> = (0..ALONE).map(|pod| has(&node, pod)).collect();
             if node.killed_in(*nth, |node| happen(node, event)) {
@@ -135,6 +142,7 @@ proptest! {
             }
             prop_assert_eq!(node.machine.together(), Vec::<String>::new());
         }
+        node.machine.refuse_nothing();
         node.seconds(310);
         prop_assert_eq!(node.machine.together(), Vec::<String>::new());
         let mut pool = CpuSet::parse("0-15").unwrap();
