@@ -10,6 +10,7 @@
 )]
 
 mod cpuset;
+mod partition;
 mod values;
 
 use super::{CgroupFs, CgroupOperation, Fault};
@@ -131,6 +132,29 @@ pub const BEHAVIOURS: &[Behaviour] = &[
     controllers(
         "a CPU that goes offline is taken out below and given back later",
         cpuset::hot_unplug,
+    ),
+    controllers("a partition needs CPUs and the right word", partition::words),
+    controllers(
+        "before Linux 6.7 there are partitions only below partitions",
+        partition::none_elsewhere,
+    ),
+    controllers(
+        "CPUs are kept for partitions by one of several siblings",
+        partition::exclusive_lists,
+    ),
+    controllers("a partition's CPUs are nobody else's", partition::takes_its_cpus),
+    controllers("a removed partition gives its CPUs back", partition::given_back),
+    controllers(
+        "a partition is refused for CPUs that ancestors do not keep or siblings ask for",
+        partition::partition_refusals,
+    ),
+    controllers(
+        "a partition has what its ancestors keep, and ends with the last of it",
+        partition::kept_no_more,
+    ),
+    controllers(
+        "a partition without CPUs online ends if it has processes",
+        partition::partition_unplugged,
     ),
 ];
 

@@ -12,7 +12,7 @@ use crate::model::ControlFile::{
 use crate::model::CpuId;
 
 /// `a` with its child `a/x`, and `b`, each with a cpuset.
-fn tree(fs: &dyn CgroupFs) {
+pub(super) fn tree(fs: &dyn CgroupFs) {
     enable(fs, "", "+cpuset").unwrap();
     for name in ["a", "a/x", "b"] {
         fs.create(&path(name)).unwrap();
@@ -179,7 +179,7 @@ pub(super) fn hot_unplug(host: &dyn Host) {
 }
 
 /// Waits until the root, `a`, `a/x` and `b` have these CPUs; the kernel tells them from a worker of its own.
-fn comes_to(fs: &dyn CgroupFs, wanted: [&str; 4]) {
+pub(super) fn comes_to(fs: &dyn CgroupFs, wanted: [&str; 4]) {
     const LOOKS: usize = 1000;
     let look = || ["", "a", "a/x", "b"].map(|at| read(fs, at, CpusEffective));
     let mut found = look();

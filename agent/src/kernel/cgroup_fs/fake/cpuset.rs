@@ -9,7 +9,9 @@
 
 use rustix::io::Errno;
 
-use crate::model::{CpuId, CpuSet};
+use super::partition::Partition;
+use super::tree::Tree;
+use crate::model::{CgroupPath, CpuId, CpuSet};
 
 /// `MAX_NUMNODES` of the usual kernels.
 const MOST_NODES: usize = 1024;
@@ -48,6 +50,8 @@ pub(super) struct Machine {
     pub(super) online: CpuSet,
     /// NUMA nodes with memory, in the same kind of list.
     pub(super) nodes: CpuSet,
+    /// CPUs of broken partitions that the kernel never gives back.
+    pub(super) lost: CpuSet,
     pub(super) kernel: FakeKernel,
 }
 
@@ -59,6 +63,7 @@ impl Default for Machine {
             possible: cpus.clone(),
             online: cpus,
             nodes: CpuId::new(0).into_iter().collect(),
+            lost: CpuSet::EMPTY,
             kernel: FakeKernel::default(),
         }
     }
@@ -90,10 +95,50 @@ impl Machine {
 }
 
 /// What was asked for of one cgroup.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Cpuset {
     pub(super) cpus: CpuSet,
     pub(super) mems: CpuSet,
+    /// CPUs kept for partitions: this cgroup or some below.
+    pub(super) exclusive: CpuSet,
+    pub(super) partition: Partition,
+}
+
+impl Tree {
+    /// The NUMA nodes that tasks of the cgroup may have memory from.
+    pub(super) fn effective_mems(&self, path: &CgroupPath) -> Result<CpuSet, Errno> {
+        let nodes = self.nodes_down_to(path)?.into_iter();
+        Ok(nodes.fold(self.machine.nodes.clone(), |above, node| {
+            effective(&node.cpuset.mems, above)
+        }))
+    }
+
+    /// A write to `cpuset.mems`.
+    pub(super) fn set_mems(&mut self, path: &CgroupPath, value: &str) -> Result<(), Errno> {
+        let new = self.machine.nodes(value)?;
+        let node = self.node(path)?;
+        if node.populated() {
+            self.machine.check_populated(&node.cpuset.mems, &new)?;
+        }
+        if self.machine.kernel.version() < (7, 0) {
+            self.check_siblings(path, &node.cpuset)?;
+        }
+        self.node_mut(path)?.cpuset.mems = new;
+        Ok(())
+    }
+
+    /// A write to `cpuset.cpus`.
+    pub(super) fn set_cpus(&mut self, path: &CgroupPath, value: &str) -> Result<(), Errno> {
+        let new = self.machine.cpus(value)?;
+        let node = self.node(path)?;
+        if node.populated() {
+            self.machine.check_populated(&node.cpuset.cpus, &new)?;
+        }
+        self.trample(path, &new)?;
+        self.node_mut(path)?.cpuset.cpus = new;
+        self.check_partitions();
+        Ok(())
+    }
 }
 
 /// What a cgroup has that asks for `own` below one that has `parent`.

@@ -5,6 +5,7 @@
 //! all that was tried, and can be told to fail the n-th change, to stop dead after it, or to lose a cgroup.
 
 mod cpuset;
+mod partition;
 mod tree;
 mod values;
 
@@ -87,12 +88,13 @@ impl FakeCgroupFs {
 
     /// Plugs a CPU in or out.
     pub fn set_online(&self, cpu: CpuId, online: bool) {
-        let cpus = &mut self.state().tree.machine.online;
+        let tree = &mut self.state().tree;
         if online {
-            cpus.insert(cpu);
+            tree.machine.online.insert(cpu);
         } else {
-            cpus.remove(cpu);
+            tree.machine.online.remove(cpu);
         }
+        tree.check_online();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use super::cpuset::{self, Cpuset, Machine};
 use super::values;
-use crate::model::{CgroupId, CgroupPath, ControlFile, Controller, CpuSet};
+use crate::model::{CgroupId, CgroupPath, ControlFile, Controller};
 
 /// Controllers that allow threads of one process in several cgroups; the kernel lets these alone beside processes.
 const THREADED: [Controller; 3] = [Controller::Cpu, Controller::Cpuset, Controller::Pids];
@@ -31,12 +31,12 @@ pub(super) struct Node {
     pub(super) children: BTreeMap<String, Node>,
     enabled: BTreeSet<Controller>,
     values: BTreeMap<ControlFile, String>,
-    cpuset: Cpuset,
+    pub(super) cpuset: Cpuset,
     pub(super) procs: BTreeMap<u32, Stubbornness>,
 }
 
 impl Node {
-    fn populated(&self) -> bool {
+    pub(super) fn populated(&self) -> bool {
         !self.procs.is_empty() || self.children.values().any(Self::populated)
     }
 
@@ -61,7 +61,7 @@ impl Node {
 /// All cgroups below the agent's root, and the root.
 #[derive(Debug)]
 pub(super) struct Tree {
-    root: Node,
+    pub(super) root: Node,
     next_id: u64,
     pub(super) available: BTreeSet<Controller>,
     pub(super) machine: Machine,
@@ -167,12 +167,10 @@ impl Tree {
             ControlFile::PidsCurrent => format!("{}\n", count(node)),
             ControlFile::CpusetCpus => cpuset::line(&node.cpuset.cpus),
             ControlFile::CpusetMems => cpuset::line(&node.cpuset.mems),
-            ControlFile::CpusetCpusEffective => {
-                cpuset::line(&self.effective(path, &self.machine.online, |own| &own.cpus)?)
-            }
-            ControlFile::CpusetMemsEffective => {
-                cpuset::line(&self.effective(path, &self.machine.nodes, |own| &own.mems)?)
-            }
+            ControlFile::CpusetCpusEffective => cpuset::line(&self.effective_cpus(path)?),
+            ControlFile::CpusetMemsEffective => cpuset::line(&self.effective_mems(path)?),
+            ControlFile::CpusetCpusExclusive => cpuset::line(&node.cpuset.exclusive),
+            ControlFile::CpusetPartition => node.cpuset.partition.line(),
             _ => match node.values.get(&file) {
                 Some(value) => value.clone(),
                 None => values::initial(file).to_owned(),
@@ -189,14 +187,10 @@ impl Tree {
                 "1" => self.kill(path),
                 text => Err(text.parse::<i32>().map_or(Errno::INVAL, |_| Errno::RANGE)),
             },
-            ControlFile::CpusetCpus => {
-                let cpus = self.machine.cpus(value)?;
-                self.ask(path, cpus, |own| &mut own.cpus)
-            }
-            ControlFile::CpusetMems => {
-                let nodes = self.machine.nodes(value)?;
-                self.ask(path, nodes, |own| &mut own.mems)
-            }
+            ControlFile::CpusetCpus => self.set_cpus(path, value),
+            ControlFile::CpusetMems => self.set_mems(path, value),
+            ControlFile::CpusetCpusExclusive => self.set_exclusive(path, value),
+            ControlFile::CpusetPartition => self.set_partition(path, value),
             _ => {
                 let kept = values::accept(file, value, &current)?;
                 self.node_mut(path)?.values.insert(file, kept);
@@ -212,43 +206,22 @@ impl Tree {
         }
     }
 
-    /// What the cgroup has of `all`, going down from the root's parent, which has all of it.
-    fn effective(
-        &self,
-        path: &CgroupPath,
-        all: &CpuSet,
-        own: impl Fn(&Cpuset) -> &CpuSet,
-    ) -> Result<CpuSet, Errno> {
-        let mut node = &self.root;
-        let mut effective = cpuset::effective(own(&node.cpuset), all.clone());
+    /// The cgroups from the root down to that of `path`.
+    pub(super) fn nodes_down_to(&self, path: &CgroupPath) -> Result<Vec<&Node>, Errno> {
+        let mut nodes = vec![&self.root];
         for name in path.components() {
-            node = node.children.get(name).ok_or(Errno::NOENT)?;
-            effective = cpuset::effective(own(&node.cpuset), effective);
+            let child = nodes.last().and_then(|node| node.children.get(name));
+            nodes.push(child.ok_or(Errno::NOENT)?);
         }
-        Ok(effective)
-    }
-
-    fn ask(
-        &mut self,
-        path: &CgroupPath,
-        new: CpuSet,
-        own: impl Fn(&mut Cpuset) -> &mut CpuSet,
-    ) -> Result<(), Errno> {
-        let populated = self.node(path)?.populated();
-        let node = self.node_mut(path)?;
-        let current = std::mem::take(own(&mut node.cpuset));
-        let allowed = if populated {
-            self.machine.check_populated(&current, &new)
-        } else {
-            Ok(())
-        };
-        *own(&mut self.node_mut(path)?.cpuset) = if allowed.is_ok() { new } else { current };
-        allowed
+        Ok(nodes)
     }
 
     fn check_exists(&self, path: &CgroupPath, file: ControlFile) -> Result<(), Errno> {
         match file.controller() {
             Some(controller) if !self.controllers(path)?.contains(&controller) => Err(Errno::NOENT),
+            _ if file == ControlFile::CpusetCpusExclusive && self.machine.kernel.version() < (6, 7) => {
+                Err(Errno::NOENT)
+            }
             _ => Ok(()),
         }
     }
@@ -325,6 +298,9 @@ impl Tree {
         let node = self.node(path)?;
         if self.is_invalid(path) {
             return Err(Errno::OPNOTSUPP);
+        }
+        if self.effective_cpus(path)?.is_empty() {
+            return Err(Errno::NOSPC);
         }
         if node.enabled.is_empty() || node.can_be_thread_root(&node.enabled) {
             return Ok(());
