@@ -36,6 +36,18 @@ pub enum ApplyError {
         /// What the file reads.
         read: String,
     },
+    /// A file reads something that no known kernel writes there.
+    #[error("{file} of {path} reads {read:?}, which is not {wanted}")]
+    NotUnderstood {
+        /// Which cgroup.
+        path: CgroupPath,
+        /// Which file.
+        file: ControlFile,
+        /// What it should be.
+        wanted: String,
+        /// What it reads.
+        read: String,
+    },
     /// Controllers were enabled and are not there.
     #[error("enabled {controller} in {path}, which does not list it")]
     NotEnabled {
@@ -60,7 +72,7 @@ impl ApplyError {
         match self {
             Self::Refused(error) => error.is_gone(),
             Self::BeingRemoved { .. } => true,
-            Self::NotKept { .. } | Self::NotEnabled { .. } => false,
+            Self::NotKept { .. } | Self::NotUnderstood { .. } | Self::NotEnabled { .. } => false,
         }
     }
 
@@ -69,7 +81,10 @@ impl ApplyError {
     pub fn errno(&self) -> Option<i32> {
         match self {
             Self::Refused(error) => error.errno(),
-            Self::NotKept { .. } | Self::NotEnabled { .. } | Self::BeingRemoved { .. } => None,
+            Self::NotKept { .. }
+            | Self::NotUnderstood { .. }
+            | Self::NotEnabled { .. }
+            | Self::BeingRemoved { .. } => None,
         }
     }
 }
@@ -242,7 +257,7 @@ fn undo(fs: &dyn CgroupFs, effect: &Effect) -> Result<(), ApplyError> {
     }
 }
 
-fn check_kept(
+pub(super) fn check_kept(
     fs: &dyn CgroupFs,
     path: &CgroupPath,
     file: ControlFile,

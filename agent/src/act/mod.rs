@@ -2,4 +2,5 @@
 
 pub mod cgroups;
 pub mod launch;
+pub mod partition;
 pub mod remove;

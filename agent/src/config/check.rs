@@ -3,7 +3,7 @@
 //! # Properties
 //! - Each refusal names the field, or the option, that is to be changed, so that the reader can be shown its place.
 
-use super::{Config, CpuManagerPolicy, MemoryManagerPolicy, NodeAllocatable, StaticOptions};
+use super::{Config, CpuManagerPolicy, CpusetPartition, MemoryManagerPolicy, NodeAllocatable, StaticOptions};
 use crate::model::Quantity;
 
 /// Fields that cannot be together.
@@ -41,6 +41,14 @@ fn cpus(config: &Config) -> Result<(), Conflict> {
         return conflict(
             "cpuManagerPolicyOptions",
             "cpuManagerPolicy none has no options: set cpuManagerPolicy to static, or leave them out",
+        );
+    }
+    if config.cpu_manager_policy == CpuManagerPolicy::None && config.cpuset_partition != CpusetPartition::None
+    {
+        return conflict(
+            "cpusetPartition",
+            "cpusetPartition is for containers with CPUs of their own, and cpuManagerPolicy none gives none: set \
+             cpuManagerPolicy to static, or cpusetPartition to none",
         );
     }
     let checked = options

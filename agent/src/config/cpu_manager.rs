@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::load;
 use super::topology_manager::TopologyPolicy;
-use crate::model::Topology;
+use crate::model::{PartitionKind, Topology};
 
 /// Who gets CPUs of their own.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -18,6 +18,31 @@ pub enum CpuManagerPolicy {
     None,
     /// Containers of Guaranteed pods that ask for whole CPUs.
     Static,
+}
+
+/// Whether containers' own CPUs are cpuset partitions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CpusetPartition {
+    /// They are not.
+    #[default]
+    None,
+    /// Partitions in which the scheduler balances the load.
+    Root,
+    /// Partitions without load balancing.
+    Isolated,
+}
+
+impl CpusetPartition {
+    /// The kind to make, if any.
+    #[must_use]
+    pub const fn kind(self) -> Option<PartitionKind> {
+        match self {
+            Self::None => None,
+            Self::Root => Some(PartitionKind::Root),
+            Self::Isolated => Some(PartitionKind::Isolated),
+        }
+    }
 }
 
 /// kubelet's `cpuManagerPolicyOptions`, and two of our own.

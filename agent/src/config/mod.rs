@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::model::CgroupDriver;
 use crate::model::{Bytes, CpuSet, Quantity};
 
-pub use cpu_manager::{CpuManagerPolicy, OptionsError, StaticOptions};
+pub use cpu_manager::{CpuManagerPolicy, CpusetPartition, OptionsError, StaticOptions};
 pub use load::{ConfigError, parse, schema};
 pub use memory_manager::{MemoryManagerPolicy, MemoryReservation, ReservedOnNode};
 pub use table::markdown_table;
@@ -73,6 +73,10 @@ pub struct Config {
     pub cpu_manager_policy: CpuManagerPolicy,
     /// Options of the policy `static`.
     pub cpu_manager_policy_options: StaticOptions,
+    /// Whether a container's own CPUs are a cpuset partition, which every other cgroup and process lacks: `none`, `root`,
+    /// or `isolated`, where the scheduler moves no task either and each must be bound to a CPU by the program itself.
+    /// Where the kernel refuses (always before Linux 6.7), the container has its CPUs as with `none`.
+    pub cpuset_partition: CpusetPartition,
     /// CPUs that no container gets to itself, as a list such as `0-1,32`. Their number takes the place of `cpu` in
     /// `systemReserved` and `kubeReserved`.
     #[serde(rename = "reservedSystemCPUs")]
@@ -149,6 +153,7 @@ impl Default for Config {
             pod_pids_limit: PodPidsLimit::default(),
             cpu_manager_policy: CpuManagerPolicy::default(),
             cpu_manager_policy_options: StaticOptions::default(),
+            cpuset_partition: CpusetPartition::default(),
             reserved_system_cpus: CpuSet::EMPTY,
             topology_manager_policy: TopologyPolicy::default(),
             topology_manager_scope: TopologyScope::default(),

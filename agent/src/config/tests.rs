@@ -123,6 +123,16 @@ fn a_wrong_value_is_refused_with_its_place_and_what_to_write() {
             "cpuManagerPolicy none has no options",
         ),
         (
+            "cpusetPartition: exclusive\n",
+            (1, 18),
+            "there is: none, root, isolated",
+        ),
+        (
+            "maxPods: 5\ncpusetPartition: root\n",
+            (2, 1),
+            "cpusetPartition is for containers with CPUs of their own",
+        ),
+        (
             "cpuManagerPolicy: static\nreservedSystemCPUs: 0\ncpuManagerPolicyOptions:\n  full-pcpus-only: \"true\"\n  \
              distribute-cpus-across-cores: \"true\"\n",
             (5, 3),

@@ -19,6 +19,7 @@ mod layout;
 mod machine_cpus;
 mod node;
 mod numa_mask;
+mod partition;
 mod placement;
 mod pod;
 mod qos;
@@ -53,6 +54,7 @@ pub use layout::{Layout, Place};
 pub use machine_cpus::{CpuKind, CpuOwner, MachineCpus};
 pub use node::{NodeCapacity, NumaMemory};
 pub use numa_mask::{NumaMask, TopologyHint};
+pub use partition::{PartitionKind, PartitionState};
 pub use placement::{
     AllocatableReport, ContainerPlacement, NodeFreeMemory, PlacementReport, PodPlacement, PodRefusal,
 };

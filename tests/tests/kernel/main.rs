@@ -12,6 +12,7 @@
 mod agent;
 mod cgroups;
 mod contract;
+mod cpusets;
 mod differential;
 #[path = "../native/probes/mod.rs"]
 mod probes;

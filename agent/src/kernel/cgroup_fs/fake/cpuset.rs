@@ -117,6 +117,9 @@ impl Tree {
     pub(super) fn set_mems(&mut self, path: &CgroupPath, value: &str) -> Result<(), Errno> {
         let new = self.machine.nodes(value)?;
         let node = self.node(path)?;
+        if new == node.cpuset.mems {
+            return Ok(());
+        }
         if node.populated() {
             self.machine.check_populated(&node.cpuset.mems, &new)?;
         }
@@ -131,8 +134,14 @@ impl Tree {
     pub(super) fn set_cpus(&mut self, path: &CgroupPath, value: &str) -> Result<(), Errno> {
         let new = self.machine.cpus(value)?;
         let node = self.node(path)?;
+        if new == node.cpuset.cpus {
+            return Ok(());
+        }
         if node.populated() {
             self.machine.check_populated(&node.cpuset.cpus, &new)?;
+        }
+        if self.is_fragile(path)? {
+            return Err(Errno::NOSYS);
         }
         self.trample(path, &new)?;
         self.node_mut(path)?.cpuset.cpus = new;

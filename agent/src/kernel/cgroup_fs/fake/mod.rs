@@ -97,6 +97,12 @@ impl FakeCgroupFs {
         tree.check_online();
     }
 
+    /// CPUs that a fault of the kernel keeps from everybody until the next boot.
+    #[must_use]
+    pub fn lost_cpus(&self) -> CpuSet {
+        self.state().tree.machine.lost.clone()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

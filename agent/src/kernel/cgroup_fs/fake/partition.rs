@@ -4,9 +4,8 @@
 //! (`cpuset.cpus.exclusive`, or `cpuset.cpus` where that is empty) of what every ancestor keeps for partitions; the whole
 //! machine lacks it. Linux 6.1 allows children of partitions only, and there the fake always refuses.
 //!
-//! Not here: partitions within partitions, the agent's root as one, and changing `cpuset.cpus` of a partition without
-//! exclusive CPUs of its own, at which kernels up to 7.2 lose CPUs. A write that would need the first two gets `ENOSYS`,
-//! which the kernel never answers.
+//! Not here: partitions within partitions, the agent's root as one, and a write to `cpuset.cpus` of a partition without
+//! exclusive CPUs of its own, at which 6.12 and 7.2 lose CPUs. Such a write gets `ENOSYS`, which the kernel never answers.
 //!
 //! Source: `kernel/cgroup/cpuset.c` (update_prstate, remote_partition_enable, remote_partition_check,
 //! compute_partition_effective_cpumask, cpus_excl_conflict); held against the kernel by the contract suite.
@@ -156,7 +155,11 @@ impl Tree {
     /// A write to `cpuset.cpus.exclusive`.
     pub(super) fn set_exclusive(&mut self, path: &CgroupPath, value: &str) -> Result<(), Errno> {
         let mut changed = self.node(path)?.cpuset.clone();
-        changed.exclusive = self.machine.cpus(value)?;
+        let new = self.machine.cpus(value)?;
+        if new == changed.exclusive {
+            return Ok(());
+        }
+        changed.exclusive = new;
         self.check_siblings(path, &changed)?;
         if changed.exclusive.is_empty() && self.machine.kernel.version() < (7, 0) {
             changed.partition.spoil(Some(NO_PARTITION_ABOVE));
@@ -177,11 +180,7 @@ impl Tree {
             "isolated" => "isolated",
             _ => return Err(Errno::INVAL),
         };
-        let nested = match path.parent() {
-            Some(parent) => self.node(&parent)?.cpuset.is_partition(),
-            None => true,
-        };
-        if nested {
+        if self.is_nested(path)? {
             return Err(Errno::NOSYS);
         }
         let own = &self.node(path)?.cpuset;
@@ -195,6 +194,24 @@ impl Tree {
         };
         self.node_mut(path)?.cpuset.partition = partition;
         Ok(())
+    }
+
+    /// Whether the cgroup is the root, or would have a partition above or below.
+    fn is_nested(&self, path: &CgroupPath) -> Result<bool, Errno> {
+        fn any_below(node: &Node) -> bool {
+            let mut children = node.children.values();
+            children.any(|child| child.cpuset.partition != Partition::Member || any_below(child))
+        }
+        let mut down = self.nodes_down_to(path)?;
+        let own = down.pop().ok_or(Errno::NOENT)?;
+        let above = down.iter().any(|node| node.cpuset.partition != Partition::Member);
+        Ok(down.is_empty() || above || any_below(own))
+    }
+
+    /// Whether the kernel would lose CPUs if `cpuset.cpus` of the partition were written.
+    pub(super) fn is_fragile(&self, path: &CgroupPath) -> Result<bool, Errno> {
+        let own = &self.node(path)?.cpuset;
+        Ok(own.is_partition() && own.exclusive.is_empty())
     }
 
     /// Why the cgroup cannot become a partition.
