@@ -155,12 +155,23 @@ proptest! {
             .on_machine((0..4).filter_map(CpuId::new).collect(), [0]);
         for fs in [root.fs() as &dyn CgroupFs, &fake] {
             grow(fs, &PLACES);
+            // Otherwise hardly any partition would ever be one.
+            for (at, kept) in [("", "0-3"), ("a", "1-3")] {
+                if let Err(error) = fs.write(&path(at), ControlFile::CpusetCpusExclusive, kept) {
+                    prop_assert!(kernel_version() < (6, 7), "{}", error);
+                }
+            }
         }
         if inhabited {
             root.shell_in(&path("a/x"), "exec sleep 1000").unwrap();
             fake.spawn(&path("a/x"), plimsoll::kernel::cgroup_fs::Stubbornness::Dies).unwrap();
         }
         for Write { at, file, value } in &writes {
+            let partition = read(&fake, at, ControlFile::CpusetPartition);
+            if *file == ControlFile::CpusetCpus && value.is_empty() && partition != "member" {
+                // Refused (EBUSY) or not, by what the scheduler happens to have reserved on those CPUs.
+                continue;
+            }
             let errno = |fs: &dyn CgroupFs| fs.write(&path(at), *file, value).err().and_then(|e| e.errno());
             let faked = errno(&fake);
             if faked == Some(nix::errno::Errno::ENOSYS as i32) {
@@ -173,7 +184,13 @@ proptest! {
             prop_assert_eq!(errno(root.fs()), faked, "{:?} to {} of {}", value, file, at);
             let written = (*at, *file);
             let (real, faked) = (all_files(root.fs(), written), all_files(&fake, written));
-            prop_assert_eq!(real, faked, "{:?} to {} of {}", value, file, at);
+            prop_assert_eq!(&real, &faked, "{:?} to {} of {}", value, file, at);
+            // Kernels remember of a partition that ended more than its files show, until it is a member again.
+            for (at, file, _) in real.iter().filter(|(.., value)| value.contains("invalid")) {
+                for fs in [root.fs() as &dyn CgroupFs, &fake] {
+                    fs.write(&path(at), *file, "member").unwrap();
+                }
+            }
         }
     }
 }

@@ -32,7 +32,7 @@ fn two_roots() -> (TestRoot, TestRoot, CgroupsRsFs) {
 #[test]
 #[ignore = "needs cgroup v2 controllers: cargo xtask vm"]
 fn every_written_value_ends_the_same() {
-    const FILES: [ControlFile; 11] = [
+    const FILES: [ControlFile; 13] = [
         ControlFile::CpuWeight,
         ControlFile::CpuMax,
         ControlFile::MemoryMin,
@@ -43,9 +43,11 @@ fn every_written_value_ends_the_same() {
         ControlFile::MemoryOomGroup,
         ControlFile::PidsMax,
         ControlFile::CpusetCpus,
+        ControlFile::CpusetMems,
+        ControlFile::CpusetPartition,
         ControlFile::MemoryCurrent,
     ];
-    const VALUES: [&str; 18] = [
+    const VALUES: [&str; 20] = [
         "0",
         "1",
         "100",
@@ -64,6 +66,8 @@ fn every_written_value_ends_the_same() {
         "x",
         "64M",
         "50000 200000",
+        "0-1,1",
+        "member",
     ];
     let (ours, _theirs, by_crate) = two_roots();
     let mut kept = BTreeSet::new();

@@ -140,9 +140,6 @@ impl Tree {
         if node.populated() {
             self.machine.check_populated(&node.cpuset.cpus, &new)?;
         }
-        if self.is_fragile(path)? {
-            return Err(Errno::NOSYS);
-        }
         self.trample(path, &new)?;
         self.node_mut(path)?.cpuset.cpus = new;
         self.check_partitions();

@@ -1,11 +1,12 @@
 //! The fake's cpuset partitions: cgroups that hold CPUs which nobody else has.
 //!
-//! **How.** Since Linux 6.7 a cgroup anywhere can be a partition. What it holds is what it asks for
-//! (`cpuset.cpus.exclusive`, or `cpuset.cpus` where that is empty) of what every ancestor keeps for partitions; the whole
-//! machine lacks it. Linux 6.1 allows children of partitions only, and there the fake always refuses.
+//! **How.** Since Linux 6.7 a cgroup anywhere can be a partition. What it holds is what it and every ancestor keep for
+//! partitions (`cpuset.cpus.exclusive`); the whole machine lacks it. Linux 6.1 allows children of partitions only, and
+//! there the fake always refuses.
 //!
-//! Not here: partitions within partitions, the agent's root as one, and a write to `cpuset.cpus` of a partition without
-//! exclusive CPUs of its own, at which 6.12 and 7.2 lose CPUs. Such a write gets `ENOSYS`, which the kernel never answers.
+//! Not here: partitions within partitions, the agent's root as one, and a partition without exclusive CPUs of its own: it
+//! would hold its `cpuset.cpus`, and 6.12 and 7.2 lose CPUs when those change. A write that would make one gets `ENOSYS`,
+//! which the kernel never answers.
 //!
 //! Source: `kernel/cgroup/cpuset.c` (update_prstate, remote_partition_enable, remote_partition_check,
 //! compute_partition_effective_cpumask, cpus_excl_conflict); held against the kernel by the contract suite.
@@ -68,13 +69,9 @@ impl Cpuset {
         self.exclusive.is_empty() && !self.cpus.is_empty() && self.cpus.is_subset(&other.exclusive)
     }
 
-    /// What it holds, or keeps for partitions below, of what its parent keeps.
+    /// What it keeps for partitions, or holds as one, of what its parent keeps.
     fn held(&self, kept_above: &CpuSet) -> CpuSet {
-        if self.is_partition() {
-            self.claimed() & kept_above
-        } else {
-            &self.exclusive & kept_above
-        }
+        &self.exclusive & kept_above
     }
 }
 
@@ -161,8 +158,15 @@ impl Tree {
         }
         changed.exclusive = new;
         self.check_siblings(path, &changed)?;
-        if changed.exclusive.is_empty() && self.machine.kernel.version() < (7, 0) {
-            changed.partition.spoil(Some(NO_PARTITION_ABOVE));
+        if changed.is_partition() {
+            if changed.exclusive.is_empty() && self.machine.kernel.version() >= (7, 0) {
+                return Err(Errno::NOSYS);
+            }
+            let kept = self.kept_above(path)?;
+            let added = &changed.held(&kept) - &self.node(path)?.cpuset.held(&kept);
+            if !added.is_empty() && self.shared().is_subset(&added) {
+                changed.partition.spoil(Some(BAD_LIST));
+            }
         }
         self.node_mut(path)?.cpuset = changed;
         self.check_partitions();
@@ -184,13 +188,9 @@ impl Tree {
             return Err(Errno::NOSYS);
         }
         let own = &self.node(path)?.cpuset;
-        let partition = if own.is_partition() {
-            Partition::Valid(kind)
-        } else {
-            match self.refusal(path, own)? {
-                None => Partition::Valid(kind),
-                Some(reason) => Partition::Invalid(kind, Some(reason)),
-            }
+        let partition = match self.refusal(path, own)? {
+            Some(reason) if !own.is_partition() => Partition::Invalid(kind, Some(reason)),
+            _ => Partition::Valid(kind),
         };
         self.node_mut(path)?.cpuset.partition = partition;
         Ok(())
@@ -208,12 +208,6 @@ impl Tree {
         Ok(down.is_empty() || above || any_below(own))
     }
 
-    /// Whether the kernel would lose CPUs if `cpuset.cpus` of the partition were written.
-    pub(super) fn is_fragile(&self, path: &CgroupPath) -> Result<bool, Errno> {
-        let own = &self.node(path)?.cpuset;
-        Ok(own.is_partition() && own.exclusive.is_empty())
-    }
-
     /// Why the cgroup cannot become a partition.
     fn refusal(&self, path: &CgroupPath, own: &Cpuset) -> Result<Option<&'static str>, Errno> {
         let version = self.machine.kernel.version();
@@ -228,11 +222,14 @@ impl Tree {
         if !remote {
             return Ok(Some(NO_PARTITION_ABOVE));
         }
+        if own.exclusive.is_empty() {
+            return Err(Errno::NOSYS);
+        }
         let overlaps = |sibling: &&Cpuset| !sibling.claimed().is_disjoint(own.claimed());
         if version < (7, 0) && self.siblings(path)?.iter().any(overlaps) {
             return Ok(Some(OVERLAP));
         }
-        let holds = own.claimed() & &self.kept_above(path)?;
+        let holds = own.held(&self.kept_above(path)?);
         let shared = self.shared();
         let none_left = shared.is_subset(&holds);
         Ok((none_left || holds.is_disjoint(&shared)).then_some(BAD_LIST))
