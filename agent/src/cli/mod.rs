@@ -3,13 +3,16 @@
 //! Exit status: 0 done; 1 the command failed, or `check` found that the main job cannot be done, or `plan`
 //! that not every pod has a place, or `cpu import` that not every container could be taken over; 64 (`EX_USAGE`) the command line or the configuration is wrong, and nothing was started; 69 (`EX_UNAVAILABLE`) no agent answers.
 
+mod ask;
 mod check;
 mod cpu_import;
 mod cpus;
+mod explain;
 mod options;
 mod plan;
 mod status;
 mod table;
+mod words;
 
 #[cfg(test)]
 mod tests;
@@ -23,10 +26,8 @@ use clap::Parser;
 use crate::config::{self, Config};
 use crate::kernel::clock::{Clock, RealClock};
 use crate::kernel::log;
-use crate::kernel::net::{self, NetError};
 use crate::kernel::node_facts::{self, Machine};
 use crate::metrics::families;
-use crate::model::NodeReport;
 use crate::observe::supply::Supply;
 use crate::observe::{cpu_topology, kubelet_cpus, node, pods, supply};
 use crate::runtime;
@@ -108,14 +109,26 @@ fn execute(options: Options) -> Result<u8, Failure> {
             config,
             socket,
             output,
+        } => status(&ask::socket(socket, config.as_deref())?, output),
+        Command::Cpus {
+            config,
+            socket,
+            topology,
+            output,
         } => {
-            let socket = match socket {
-                Some(socket) => socket,
-                None => load(config.as_deref())?.admin_socket.to_path_buf(),
-            };
-            status(&socket, output)
+            let socket = ask::socket(socket, config.as_deref())?;
+            cpus(&socket, topology.as_deref(), output)
         }
-        Command::Cpus { topology, output } => cpus(topology.as_deref(), output),
+        Command::Explain {
+            target,
+            namespace,
+            config,
+            socket,
+            output,
+        } => {
+            let socket = ask::socket(socket, config.as_deref())?;
+            explain(&socket, &target, namespace.as_deref(), output)
+        }
         Command::Cpu(CpuAction::Import {
             file,
             config,
@@ -175,15 +188,25 @@ fn check(config: &Config, output: Output) -> Result<u8, Failure> {
     })
 }
 
-/// The map of this machine, or of one whose files were saved. No agent is asked, so that no CPU has an owner.
-fn cpus(topology: Option<&Path>, output: Output) -> Result<u8, Failure> {
-    let machine = topology.map_or_else(|| Ok(Machine::default()), captured)?;
+/// The map of this machine with the owners that its agent tells, or of one whose files were saved. That nobody tells
+/// does not take the map away.
+fn cpus(socket: &Path, topology: Option<&Path>, output: Output) -> Result<u8, Failure> {
+    let (machine, answer) = match topology {
+        Some(file) => (captured(file)?, Err("no agent was asked".to_owned())),
+        None => (
+            Machine::default(),
+            ask::ask(socket).map_err(|failure| failure.message),
+        ),
+    };
     let cpus = cpu_topology::read(&machine).map_err(Failure::failed)?;
-    let owners = cpus::Owners::new();
+    let teller = match &answer {
+        Ok(answer) => cpus::Teller::Agent(&answer.report),
+        Err(why) => cpus::Teller::Nobody(why),
+    };
     match output {
-        Output::Json => print(&to_json(&cpus::tree(&cpus, &owners))?),
-        Output::Table => print(&cpus::show(&cpus, &owners, false)),
-        Output::Wide => print(&cpus::show(&cpus, &owners, true)),
+        Output::Json => print(&to_json(&cpus::live(&cpus, teller))?),
+        Output::Table => print(&cpus::show_live(&cpus, teller, false)),
+        Output::Wide => print(&cpus::show_live(&cpus, teller, true)),
     }
 }
 
@@ -240,32 +263,21 @@ fn plan(topology: &Path, manifests: &Path, config: &Config, output: Output) -> R
 }
 
 fn status(socket: &Path, output: Output) -> Result<u8, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(Failure::failed)?;
-    let answer = runtime.block_on(net::ask(socket, "/status")).map_err(|error| match error {
-        NetError::Connect { ref source, .. } if source.kind() == io::ErrorKind::PermissionDenied => Failure::failed(
-            format!("{error}: only the agent's own user may ask; try again as root"),
-        ),
-        NetError::Connect { .. } => Failure {
-            status: UNAVAILABLE,
-            message: format!(
-                "{error}: start it with `plimsoll run`, or name its socket with --socket or its configuration with --config"
-            ),
-        },
-        _ => Failure::failed(error),
-    })?;
-    let report: NodeReport = serde_json::from_slice(&answer).map_err(|error| {
-        Failure::failed(format!(
-            "the agent's answer does not read, is it another version? {error}"
-        ))
-    })?;
+    let answer = ask::ask(socket)?;
     match output {
         // The agent's own words; that they read was just shown.
-        Output::Json => print(&format!("{}\n", String::from_utf8_lossy(&answer))),
-        Output::Table => print(&status::show(&report, false)),
-        Output::Wide => print(&status::show(&report, true)),
+        Output::Json => print(&format!("{}\n", answer.text)),
+        Output::Table => print(&status::show(&answer.report, false)),
+        Output::Wide => print(&status::show(&answer.report, true)),
+    }
+}
+
+fn explain(socket: &Path, target: &str, namespace: Option<&str>, output: Output) -> Result<u8, Failure> {
+    let report = ask::ask(socket)?.report;
+    let found = explain::find(&report, target, namespace).map_err(Failure::failed)?;
+    match output {
+        Output::Json => print(&to_json(&found)?),
+        Output::Table | Output::Wide => print(&explain::show(&report, &found)),
     }
 }
 

@@ -50,6 +50,10 @@ pub(super) enum Command {
         output: Output,
     },
     /// Show the running agent's pods.
+    ///
+    /// Where containers may have CPUs to themselves, wide output has them: CPUS are a container's own, MEMS the NUMA nodes
+    /// of its memory, and FOREIGN is what others used of its own CPUs while it had them, as a share of these CPUs' time:
+    /// in 0.02%+0.10%k other tasks used 0.02 %, the kernel's threads and interrupts 0.10 %.
     Status {
         /// The running agent's configuration file, for its socket.
         #[arg(long, short, value_name = "FILE")]
@@ -60,11 +64,43 @@ pub(super) enum Command {
         #[arg(long, short, value_enum, default_value_t)]
         output: Output,
     },
-    /// Show how the machine's CPUs lie: sockets, NUMA nodes, caches, cores and threads.
+    /// Show the machine's CPUs as a map, and who owns which.
+    ///
+    /// Sockets, NUMA nodes, last-level caches, cores and threads, with the owners that the running agent tells; without
+    /// one the map is shown all the same. Wide output adds the distances of NUMA nodes and, for each container with CPUs
+    /// of its own, when it got them, how long it took until nobody else's task was seen there, and what others used of
+    /// them since (as in `status`).
     Cpus {
-        /// Show the machine whose files below /sys/devices/system a file holds, one `path: content` a line.
-        #[arg(long, value_name = "FILE")]
+        /// The running agent's configuration file, for its socket.
+        #[arg(long, short, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// The running agent's socket.
+        #[arg(long, value_name = "PATH", conflicts_with = "config")]
+        socket: Option<PathBuf>,
+        /// Show the machine whose files below /sys/devices/system a file holds, one `path: content` a line, and ask no
+        /// agent.
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["config", "socket"])]
         topology: Option<PathBuf>,
+        #[arg(long, short, value_enum, default_value_t)]
+        output: Output,
+    },
+    /// Say why a pod's containers run where they do, or why they do not run.
+    ///
+    /// Tells from the running agent's report, for each container: where its CPUs and memory come from, what the kernel
+    /// shows, who else used its own CPUs, the limits in force, and what it waits for.
+    Explain {
+        /// POD or POD/CONTAINER, or as other commands show them NAMESPACE/POD or NAMESPACE/POD/CONTAINER.
+        #[arg(value_name = "POD[/CONTAINER]")]
+        target: String,
+        /// The pod's namespace; `default` where none is named.
+        #[arg(long, short)]
+        namespace: Option<String>,
+        /// The running agent's configuration file, for its socket.
+        #[arg(long, short, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// The running agent's socket.
+        #[arg(long, value_name = "PATH", conflicts_with = "config")]
+        socket: Option<PathBuf>,
         #[arg(long, short, value_enum, default_value_t)]
         output: Output,
     },

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::table::lay_out;
+use super::words::{NOTHING, astray, foreign, nodes, optional};
 use crate::model::{
-    Bytes, CgroupReport, ContainerPhase, ContainerReport, Limit, MilliCpu, NodeReport, PodPhase, PodReport,
-    Shown,
+    Bytes, CgroupReport, ContainerPhase, ContainerReport, CpuSet, Limit, MilliCpu, NodeReport, PodPhase,
+    PodReport, Shown,
 };
 
 const NARROW: &[&str] = &[
@@ -34,28 +35,34 @@ const WIDE: &[&str] = &[
 ];
 /// Columns of numbers.
 const RIGHT: &[usize] = &[3, 4, 5, 6, 7];
-
-/// What stands where there is nothing to show.
-const NOTHING: &str = "-";
+/// Further ones of wide output where anybody may have CPUs or memory to itself.
+const PLACE: &[&str] = &["CPUS", "MEMS", "FOREIGN"];
+/// The longest list of CPUs that is a cell of the table.
+const LONGEST_LIST: usize = 20;
 
 /// The whole report for a person: a line for each pod, below it one for each container, then the node.
 pub(super) fn show(report: &NodeReport, wide: bool) -> String {
+    let placed = wide && places(report);
     let mut heading: Vec<String> = NARROW.iter().map(|&h| h.to_owned()).collect();
     if wide {
         // The cgroup, of any length, stays last.
         let more = WIDE.iter().map(|&h| h.to_owned());
-        heading.splice(NARROW.len() - 1..NARROW.len() - 1, more);
+        let placed = PLACE.iter().filter(|_| placed).map(|&h| h.to_owned());
+        heading.splice(NARROW.len() - 1..NARROW.len() - 1, more.chain(placed));
     }
     let mut rows = vec![heading];
     for pod in &report.pods {
-        rows.push(row(&Line::of_pod(pod), &pod.cgroup, None, wide));
+        let mut push = |line: &Line, cgroup: &CgroupReport, container| {
+            let mut cells = row(line, cgroup, container, wide);
+            if placed {
+                cells.extend(place(container));
+            }
+            cells.push(cgroup.path.to_string());
+            rows.push(cells);
+        };
+        push(&Line::of_pod(pod), &pod.cgroup, None);
         for container in &pod.containers {
-            rows.push(row(
-                &Line::of_container(container),
-                &container.cgroup,
-                Some(container),
-                wide,
-            ));
+            push(&Line::of_container(container), &container.cgroup, Some(container));
         }
     }
     let right: Vec<usize> = RIGHT
@@ -160,8 +167,35 @@ fn row(line: &Line, cgroup: &CgroupReport, container: Option<&ContainerReport>, 
             optional(cgroup.id.map(|id| id.0)),
         ]);
     }
-    cells.push(cgroup.path.to_string());
     cells
+}
+
+/// Whether CPUs or memory are given to anybody on this node.
+fn places(report: &NodeReport) -> bool {
+    let mut containers = report.pods.iter().flat_map(|pod| &pod.containers);
+    report.cpus.is_some() || containers.any(|container| container.cpus.is_some())
+}
+
+/// Where a container may run, and whether it is alone there; nothing of a pod.
+fn place(container: Option<&ContainerReport>) -> [String; 3] {
+    let Some(container) = container else {
+        return [const { String::new() }; 3];
+    };
+    let cpus = container.cpus.as_ref();
+    let grant = cpus.and_then(|cpus| cpus.grant.as_ref());
+    let own = |own: &CpuSet| {
+        let list = own.to_string();
+        if list.len() <= LONGEST_LIST {
+            list
+        } else {
+            format!("{} CPUs", own.len())
+        }
+    };
+    [
+        optional(cpus.map(|cpus| cpus.own.as_ref().map_or_else(|| "shared".to_owned(), own))),
+        optional(cpus.and_then(|cpus| cpus.memory_nodes.as_deref()).map(nodes)),
+        optional(grant.and_then(|grant| grant.foreign.as_ref()).map(foreign)),
+    ]
 }
 
 /// What is true of the node, and everything that is wrong.
@@ -196,16 +230,23 @@ fn node(report: &NodeReport) -> String {
                 let place = format!("{}/{} {}", pod.namespace, pod.name, container.name);
                 text.push_str(&format!("container {place}: {}\n", Shown(message)));
             }
+            if let Some(cpus) = &container.cpus
+                && let Some((own, has)) = astray(cpus, &container.cgroup)
+            {
+                let place = format!("{}/{} {}", pod.namespace, pod.name, container.name);
+                text.push_str(&format!(
+                    "container {place}: its own CPUs are {own}, the kernel shows {has}\n"
+                ));
+            }
         }
+    }
+    for change in report.cpus.iter().flat_map(|cpus| &cpus.changes) {
+        text.push_str(&format!("cpus: {}\n", Shown(change)));
     }
     for error in &report.manifest_errors {
         text.push_str(&format!("manifest: {}\n", Shown(error)));
     }
     text
-}
-
-fn optional(value: Option<impl ToString>) -> String {
-    value.map_or_else(|| NOTHING.to_owned(), |value| value.to_string())
 }
 
 /// CPUs with as many digits as a person wants: `250m`, `1.5`, `12`.

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::model::sample::{pod, report};
-use crate::model::{Bytes, ContainerPhase, ProbeReport};
+use crate::model::sample::{exclusive_pod, exclusive_report, pod, report};
+use crate::model::{Bytes, ContainerPhase, CpuSet, ProbeReport};
 use crate::observe::node::{CgroupMount, NodeFacts};
 
 /// A node that has everything.
@@ -160,6 +160,48 @@ fn wide_status_has_more_columns() {
 }
 
 #[test]
+fn wide_status_tells_who_has_cpus_and_who_else_used_them() {
+    let mut pods = vec![exclusive_pod("cache", "2-3"), pod("web-0", "i")];
+    pods.push(exclusive_pod(
+        "many",
+        &(10..200)
+            .step_by(2)
+            .map(|n| n.to_string())
+            .collect::<Vec<_>>()
+            .join(","),
+    ));
+    let mut report = exclusive_report(pods);
+    report.cpus.as_mut().unwrap().changes = vec!["CPU 9 went offline".to_owned()];
+    let text = status::show(&report, true);
+    let lines: Vec<_> = text.lines().collect();
+    let at = lines[0].find("CPUS").unwrap();
+    assert!(lines[0].ends_with("CGROUP"), "{text}");
+    let row = |line: &str| {
+        line[at..]
+            .split_whitespace()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(row(lines[0])[..3], ["CPUS", "MEMS", "FOREIGN"]);
+    assert_eq!(row(lines[1]).len(), 1, "a pod has none itself: {text}");
+    assert_eq!(row(lines[2])[..3], ["2-3", "0", "0.02%+0.10%k"]);
+    assert_eq!(row(lines[4])[..3], ["shared", "-", "-"]);
+    assert_eq!(row(lines[6])[..3], ["95", "CPUs", "0"]);
+    assert!(text.ends_with("\ncpus: CPU 9 went offline\n"), "{text}");
+    assert!(!text.contains("the kernel shows"), "{text}");
+    assert!(!status::show(&report, false).contains("FOREIGN"));
+
+    report.pods[0].containers[0].cpus.as_mut().unwrap().has = CpuSet::parse("2-4").ok();
+    for wide in [false, true] {
+        let text = status::show(&report, wide);
+        let line = "\ncontainer shop/cache main: its own CPUs are 2-3, the kernel shows 2-4\n";
+        assert!(text.contains(line), "{text}");
+    }
+    report.pods[0].containers[0].cgroup.id = None;
+    assert!(!status::show(&report, true).contains("the kernel shows"));
+}
+
+#[test]
 fn nothing_in_a_report_reaches_the_terminal_unescaped() {
     let evil = "\x1b]0;owned\x07\r\nnode forged";
     let mut pod = pod("web-0", evil);
@@ -171,6 +213,8 @@ fn nothing_in_a_report_reaches_the_terminal_unescaped() {
     };
     let mut report = report(vec![pod]);
     report.manifest_errors = vec![evil.to_owned()];
+    report.cpus = exclusive_report(Vec::new()).cpus;
+    report.cpus.as_mut().unwrap().changes = vec![evil.to_owned()];
     report.node_name = evil.to_owned();
     report.probes[0].attached = false;
     report.probes[0].reason = Some(evil.to_owned());
@@ -197,6 +241,30 @@ fn exit_status_tells_what_was_wrong() {
     assert_eq!(
         run(&["plimsoll", "status", "--socket", "/nonexistent/plimsoll.sock"]),
         UNAVAILABLE
+    );
+    assert_eq!(
+        run(&[
+            "plimsoll",
+            "explain",
+            "pod",
+            "--socket",
+            "/nonexistent/plimsoll.sock"
+        ]),
+        UNAVAILABLE
+    );
+    assert_eq!(run(&["plimsoll", "explain"]), USAGE);
+    assert_eq!(
+        run(&["plimsoll", "cpus", "--socket", "/nonexistent/plimsoll.sock"]),
+        DONE,
+        "the machine is there without an agent"
+    );
+    assert_eq!(
+        run(&["plimsoll", "cpus", "--config", "/nonexistent/plimsoll.yaml"]),
+        USAGE
+    );
+    assert_eq!(
+        run(&["plimsoll", "cpus", "--topology", "f", "--socket", "s"]),
+        USAGE
     );
     assert_eq!(run(&["plimsoll", "version"]), DONE);
     assert_eq!(run(&["plimsoll", "--help"]), DONE);

@@ -9,6 +9,7 @@ use std::fmt::Error;
 
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, LabelSetEncoder};
 
+use super::cpus;
 use super::encode::{Labels, Rendered, Value, describe, foreign, histogram, sample};
 use super::families::{self as f, Family};
 use super::run_delay;
@@ -18,11 +19,11 @@ use crate::model::{
 };
 
 /// One cgroup that series are about: a container's, or a pod's.
-struct Subject<'a> {
-    container: Option<&'a ContainerReport>,
+pub(super) struct Subject<'a> {
+    pub(super) container: Option<&'a ContainerReport>,
     cgroup: &'a CgroupReport,
     /// The labels of families of our own.
-    own: Rendered<'a>,
+    pub(super) own: Rendered<'a>,
     /// The labels of cAdvisor's families.
     cadvisor: Rendered<'a>,
 }
@@ -73,8 +74,11 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// cAdvisor's labels with more of one family.
-struct With<'s>(&'s Rendered<'s>, &'s [(&'static str, &'static str)]);
+/// Labels of a cgroup with more of one family.
+pub(super) struct With<'s>(
+    pub(super) &'s Rendered<'s>,
+    pub(super) &'s [(&'static str, &'static str)],
+);
 
 impl EncodeLabelSet for With<'_> {
     fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> Result<(), Error> {
@@ -207,6 +211,10 @@ static FAMILIES: &[PerCgroup] = &[
         let runs = |c: &ContainerReport| matches!(c.phase, ContainerPhase::Running { .. });
         s.container.map(|c| u64::from(runs(c)).into())
     }),
+    own(&f::EXCLUSIVE_CPUS, |s| cpus::own_count(s).map(Into::into)),
+    own(&f::FOREIGN_WINDOW, |s| {
+        cpus::foreign_time(s).map(|time| time.window.into())
+    }),
 ];
 
 /// Writes every series of pods and containers.
@@ -230,6 +238,7 @@ pub(super) fn encode(report: &NodeReport, encoder: &mut DescriptorEncoder<'_>) -
     }
     page_faults(&subjects, encoder)?;
     run_delays(&subjects, encoder)?;
+    cpus::foreign_times(&subjects, encoder)?;
     pod_info(report, encoder)
 }
 

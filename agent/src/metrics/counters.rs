@@ -43,6 +43,11 @@ struct Class {
     qos_class: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Change {
+    change: &'static str,
+}
+
 /// The counters. Clones count together. What may be counted is a closed set: no text of a pod becomes a label.
 #[derive(Debug, Clone)]
 pub struct AgentCounters {
@@ -55,6 +60,9 @@ pub struct AgentCounters {
     events_lost: Series<Source, Counter>,
     cgroup_discovery: Histogram,
     ended_cpu: Counter<f64, AtomicU64>,
+    cpu_grants: Counter,
+    cpu_grant_clean: Histogram,
+    cpu_changes: Series<Change, Counter>,
     pods_refused: Series<Reason, Counter>,
     container_starts: Counter,
     container_exits: Series<Reason, Counter>,
@@ -75,6 +83,10 @@ impl AgentCounters {
             // 8 µs to 0.5 s, doubling.
             cgroup_discovery: Histogram::new((0..17).map(|i| 8e-6 * f64::from(1 << i))),
             ended_cpu: Counter::default(),
+            cpu_grants: Counter::default(),
+            // 64 µs to 2 s, doubling.
+            cpu_grant_clean: Histogram::new((0..16).map(|i| 64e-6 * f64::from(1 << i))),
+            cpu_changes: Series::default(),
             pods_refused: Series::default(),
             container_starts: Counter::default(),
             container_exits: Series::default(),
@@ -97,6 +109,9 @@ impl AgentCounters {
         add(registry, &f::EVENTS_LOST, counters.events_lost.clone());
         add(registry, &f::CGROUP_DISCOVERY, counters.cgroup_discovery.clone());
         add(registry, &f::ENDED_CPU, counters.ended_cpu.clone());
+        add(registry, &f::CPU_GRANTS, counters.cpu_grants.clone());
+        add(registry, &f::CPU_GRANT_CLEAN, counters.cpu_grant_clean.clone());
+        add(registry, &f::CPU_CHANGES, counters.cpu_changes.clone());
         add(registry, &f::PODS_REFUSED, counters.pods_refused.clone());
         add(registry, &f::CONTAINER_STARTS, counters.container_starts.clone());
         add(registry, &f::CONTAINER_EXITS, counters.container_exits.clone());
@@ -150,6 +165,21 @@ impl AgentCounters {
     /// A cgroup was removed whose own processes had used this much CPU time.
     pub fn cgroup_ended(&self, cpu: Duration) {
         self.ended_cpu.inc_by(cpu.as_secs_f64());
+    }
+
+    /// A container was given CPUs to itself.
+    pub fn cpu_granted(&self) {
+        self.cpu_grants.inc();
+    }
+
+    /// Nobody else's task was seen on a container's own CPUs any more, so long after it was given them.
+    pub fn cpu_clean(&self, after: Duration) {
+        self.cpu_grant_clean.observe(after.as_secs_f64());
+    }
+
+    /// Something about CPUs was found otherwise than the agent had left it.
+    pub fn cpu_changed(&self, change: &'static str) {
+        self.cpu_changes.get_or_create_owned(&Change { change }).inc();
     }
 
     /// A pod was refused: `OutOfcpu`, `OutOfmemory`…

@@ -154,11 +154,21 @@ families! {
         "oom_score_adj of the container's processes, -1000 to 1000";
     RESTARTS: Counter None "plimsoll_container_restarts" CGROUP, "Times the container was started again";
     RUNNING: Gauge None "plimsoll_container_running" CGROUP, "1 while the container runs, else 0";
+    EXCLUSIVE_CPUS: Gauge None "plimsoll_container_exclusive_cpus" CGROUP,
+        "CPUs that the container has to itself; absent for one that shares";
+    FOREIGN_CPU: Counter Seconds "plimsoll_container_foreign_cpu" &["container", "kind", "namespace", "pod"],
+        "Time of the container's exclusive CPUs that others used, by kind: pods, system, kernel_threads, irq, softirq";
+    FOREIGN_WINDOW: Counter Seconds "plimsoll_container_foreign_cpu_window" CGROUP,
+        "Time of the container's exclusive CPUs in which their use by others was counted, all of them together";
 
     BUILD_INFO: Gauge None "plimsoll_build_info" &["version"], "Always 1; the agent's version as a label";
     PODS: Gauge None "plimsoll_pods" &["phase", "qos_class"], "Pods by phase and QoS class";
     ALLOCATABLE_CPU: Gauge None "plimsoll_allocatable_cpu_cores" &[], "CPUs that pods may request";
     ALLOCATABLE_MEMORY: Gauge Bytes "plimsoll_allocatable_memory" &[], "Memory that pods may request";
+    CPUS: Gauge None "plimsoll_cpus" &["kind", "numa_node"],
+        "CPUs by NUMA node and kind: exclusive, shared, reserved; absent while cpuManagerPolicy is none";
+    KERNEL_THREADS: Counter Seconds "plimsoll_exclusive_cpu_kernel_thread" &["name"],
+        "Time that the busiest kernel threads used of exclusive CPUs, by their name";
     PROBE_ATTACHED: Gauge None "plimsoll_probe_attached" &["probe"], "1 while the eBPF probe watches, else 0";
     MANIFEST_ERRORS: Gauge None "plimsoll_manifest_errors" &[], "Errors in manifests that stand now";
 
@@ -175,6 +185,11 @@ families! {
         "From the making of a cgroup in the kernel until the agent knew of it";
     ENDED_CPU: Counter Seconds "plimsoll_ended_cgroups_cpu" &[],
         "CPU time that cgroups had used when they were removed, short-lived ones included";
+    CPU_GRANTS: Counter None "plimsoll_cpu_grants" &[], "Times a container was given CPUs to itself";
+    CPU_GRANT_CLEAN: Histogram Seconds "plimsoll_cpu_grant_clean" &[],
+        "From such a grant until nobody else's task was seen on the CPUs";
+    CPU_CHANGES: Counter None "plimsoll_cpu_changes" &["change"],
+        "What was found otherwise than the agent had left it, at its start or when CPUs went or came, by kind";
     PODS_REFUSED: Counter None "plimsoll_pods_refused" &["reason"], "Pods refused";
     CONTAINER_STARTS: Counter None "plimsoll_container_starts" &[], "Containers started on this node";
     CONTAINER_EXITS: Counter None "plimsoll_container_exits" &["reason"], "Containers ended on this node";

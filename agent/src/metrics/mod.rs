@@ -2,7 +2,7 @@
 //!
 //! **Problem.** Pods come and go by the thousand; a metric must name the right pod, vanish with it, and cost the
 //! agent nothing while nobody asks. **How.** Series of pods are written straight from the report at each scrape
-//! (`cgroups`), into a buffer that is used again; only the agent's own counters, with few label values, live in
+//! (`cgroups`, `cpus`), into a buffer that is used again; only the agent's own counters, with few label values, live in
 //! the registry (`counters`). Both text formats are served: OpenMetrics to those who ask for it, else Prometheus'
 //! older text (`classic`). **Terms.** *Family*: a metric's name; *series*: a family with one set of label values.
 //!
@@ -13,6 +13,7 @@
 mod cgroups;
 mod classic;
 mod counters;
+mod cpus;
 mod encode;
 pub mod families;
 mod health;
@@ -84,6 +85,7 @@ impl Collector for ReportCollector {
         // A clone of the pointer, so that a scrape never holds up the next report.
         let report = Arc::clone(&self.reports.borrow());
         cgroups::encode(&report, &mut encoder)?;
+        cpus::encode(&report, &mut encoder)?;
         node::encode(&report, &mut encoder)
     }
 }

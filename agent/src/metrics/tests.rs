@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::families::{ALL, Kind};
 use super::*;
-use crate::model::sample::{pod, report};
+use crate::model::sample::{exclusive_pod, exclusive_report, pod, report};
 use crate::model::{Bytes, ControlFile, CpuPeriod, Limit, PodReport, QosClass};
 
 fn metrics(pods: Vec<PodReport>) -> (watch::Sender<Arc<NodeReport>>, Metrics) {
@@ -18,6 +18,9 @@ fn metrics(pods: Vec<PodReport>) -> (watch::Sender<Arc<NodeReport>>, Metrics) {
     counters.events("cgroup_made", 2);
     counters.events_lost("ring_buffer", 1);
     counters.pod_refused("OutOfcpu");
+    counters.cpu_granted();
+    counters.cpu_clean(Duration::from_micros(1200));
+    counters.cpu_changed("gone_cpus");
     counters.container_ended("OOMKilled");
     counters.oom_killed(QosClass::BestEffort, 1);
     counters.pass_done(Duration::from_millis(2));
@@ -42,7 +45,9 @@ fn samples(text: &str) -> BTreeMap<String, BTreeSet<String>> {
 
 #[test]
 fn what_is_served_is_the_table() {
-    let (_sender, metrics) = metrics(vec![pod("web-0", "shop/web")]);
+    let (sender, metrics) = metrics(Vec::new());
+    let pods = vec![pod("web-0", "shop/web"), exclusive_pod("cache", "2-3")];
+    sender.send(Arc::new(exclusive_report(pods))).unwrap();
     let text = metrics.scrape(Format::Classic).unwrap();
     let mut found = samples(text.as_str());
     for family in ALL {
@@ -138,6 +143,83 @@ fn a_pod_that_is_gone_leaves_nothing_behind() {
         .unwrap();
     let after = metrics.scrape(Format::OpenMetrics).unwrap();
     assert_eq!(after.as_str().len(), before);
+}
+
+#[test]
+fn exclusive_cpus_are_told_by_node_container_and_kind() {
+    let (sender, metrics) = metrics(Vec::new());
+    let pods = vec![pod("web-0", "i"), exclusive_pod("cache", "2-5")];
+    sender.send(Arc::new(exclusive_report(pods))).unwrap();
+    let text = metrics.scrape(Format::OpenMetrics).unwrap();
+    let own = "container=\"main\",namespace=\"shop\",pod=\"cache\"";
+    for line in [
+        "plimsoll_cpus{kind=\"exclusive\",numa_node=\"0\"} 2".to_owned(),
+        "plimsoll_cpus{kind=\"shared\",numa_node=\"0\"} 1".to_owned(),
+        "plimsoll_cpus{kind=\"reserved\",numa_node=\"0\"} 1".to_owned(),
+        "plimsoll_cpus{kind=\"shared\",numa_node=\"1\"} 2".to_owned(),
+        format!("plimsoll_container_exclusive_cpus{{{own}}} 4"),
+        format!("plimsoll_container_foreign_cpu_seconds_total{{{own},kind=\"system\"}} 0.15"),
+        format!("plimsoll_container_foreign_cpu_seconds_total{{{own},kind=\"kernel_threads\"}} 0.7"),
+        format!("plimsoll_container_foreign_cpu_window_seconds_total{{{own}}} 1000.0"),
+        "plimsoll_exclusive_cpu_kernel_thread_seconds_total{name=\"kworker\"} 0.3".to_owned(),
+        "plimsoll_cpu_grants_total 1".to_owned(),
+        "plimsoll_cpu_grant_clean_seconds_count 1".to_owned(),
+        "plimsoll_cpu_changes_total{change=\"gone_cpus\"} 1".to_owned(),
+    ] {
+        assert!(
+            text.as_str().lines().any(|l| l == line),
+            "{line} is not in\n{}",
+            text.as_str()
+        );
+    }
+    let of_web =
+        |line: &str| line.contains("web-0") && line.contains("_cpu") && line.contains("plimsoll_container");
+    assert!(!text.as_str().lines().any(of_web));
+}
+
+#[test]
+fn without_exclusive_cpus_there_is_no_series_of_them() {
+    let (sender, metrics) = metrics(vec![pod("web-0", "i")]);
+    let plain = metrics.scrape(Format::OpenMetrics).unwrap().as_str().to_owned();
+    for family in [
+        "plimsoll_cpus",
+        "plimsoll_container_exclusive_cpus",
+        "plimsoll_container_foreign",
+        "plimsoll_exclusive_cpu",
+    ] {
+        assert!(!plain.contains(family), "{family}");
+    }
+    for round in 0..20 {
+        let pods = vec![pod("web-0", "i"), exclusive_pod(&format!("cache-{round}"), "2-3")];
+        sender.send(Arc::new(exclusive_report(pods))).unwrap();
+        let text = metrics.scrape(Format::OpenMetrics).unwrap();
+        assert_eq!(text.as_str().matches("_foreign_cpu_seconds_total{").count(), 5);
+    }
+    sender.send(Arc::new(report(vec![pod("web-0", "i")]))).unwrap();
+    assert_eq!(metrics.scrape(Format::OpenMetrics).unwrap().as_str(), plain);
+}
+
+#[test]
+fn kernel_threads_are_bounded_and_each_name_is_one_series() {
+    let (sender, metrics) = metrics(Vec::new());
+    let mut told = exclusive_report(Vec::new());
+    let threads = &mut told.cpus.as_mut().unwrap().kernel_threads;
+    *threads = (0..10_000)
+        .map(|i| (format!("kworker/{i}"), Duration::from_secs(1)))
+        .collect();
+    threads[0].0 = "x\u{1}".to_owned();
+    threads[1].0 = "x\u{2}".to_owned();
+    sender.send(Arc::new(told)).unwrap();
+    let text = metrics.scrape(Format::Classic).unwrap();
+    let series = |line: &&str| line.starts_with("plimsoll_exclusive_cpu_kernel_thread_seconds_total{");
+    let lines: Vec<_> = text.as_str().lines().filter(series).collect();
+    assert_eq!(lines.len(), 31);
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.ends_with("{name=\"x\u{fffd}\"} 2.0")),
+        "{lines:?}"
+    );
 }
 
 #[test]

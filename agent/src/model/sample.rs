@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::{
-    AgentCost, Bytes, CgroupId, CgroupLimits, CgroupPath, CgroupReport, ContainerName, ContainerPhase,
-    ContainerReport, CpuPeriod, CpuQuota, CpuUsage, CpuWeight, Limit, MemoryUsage, MilliCpu, Namespace,
-    NodeReport, OomScoreAdj, PodName, PodPhase, PodReport, PodUid, PressureTotals, ProbeReport,
-    ProcessIdentity, QosClass,
+    AgentCost, Bytes, CgroupId, CgroupLimits, CgroupPath, CgroupReport, ContainerCpus, ContainerName,
+    ContainerPhase, ContainerReport, CpuPeriod, CpuQuota, CpuSet, CpuUsage, CpuWeight, ForeignReport,
+    GrantReport, Limit, MemoryUsage, MilliCpu, Namespace, NodeCpus, NodeReport, NumaCpus, OomScoreAdj,
+    PodName, PodPhase, PodReport, PodUid, PressureTotals, ProbeReport, ProcessIdentity, QosClass,
 };
 
 /// A cgroup whose every figure is there.
@@ -115,5 +115,74 @@ pub fn report(pods: Vec<PodReport>) -> NodeReport {
             reason: None,
         }],
         ..NodeReport::default()
+    }
+}
+
+/// A Guaranteed pod of the namespace `shop` whose container `main` has these CPUs to itself: others' tasks used 0.02 % of
+/// them, the kernel 0.1 %.
+#[must_use]
+pub fn exclusive_pod(name: &str, cpus: &str) -> PodReport {
+    let own = CpuSet::parse(cpus).unwrap();
+    let mut pod = pod(name, "i");
+    pod.qos = QosClass::Guaranteed;
+    pod.containers[0].cpus = Some(ContainerCpus {
+        has: Some(own.clone()),
+        memory_nodes: Some(vec![0]),
+        why: format!("packed: whole cores {own}"),
+        grant: Some(GrantReport {
+            granted_at: Duration::from_secs(1_600_000_000),
+            clean_after: Some(Duration::from_micros(1200)),
+            foreign: Some(ForeignReport {
+                window: Duration::from_secs(1000),
+                pods: Duration::from_millis(50),
+                system: Duration::from_millis(150),
+                kernel_threads: Duration::from_millis(700),
+                irq: Duration::from_millis(100),
+                softirq: Duration::from_millis(200),
+            }),
+        }),
+        own: Some(own),
+    });
+    pod
+}
+
+/// The same node with eight CPUs, the upper half in a NUMA node of its own: 0 is reserved, and containers of these pods
+/// have what they say; those that say nothing share.
+#[must_use]
+pub fn exclusive_report(mut pods: Vec<PodReport>) -> NodeReport {
+    let set = |list| CpuSet::parse(list).unwrap();
+    let reserved = set("0");
+    let mut exclusive = CpuSet::EMPTY;
+    let containers = || pods.iter().flat_map(|pod| &pod.containers);
+    for own in containers().filter_map(|c| c.cpus.as_ref()?.own.as_ref()) {
+        exclusive |= own;
+    }
+    let shared = &set("0-7") - &exclusive;
+    for container in pods.iter_mut().flat_map(|pod| &mut pod.containers) {
+        container.cpus.get_or_insert_with(|| ContainerCpus {
+            has: Some(shared.clone()),
+            why: "shared: asks for no whole CPUs".to_owned(),
+            ..ContainerCpus::default()
+        });
+    }
+    let node = |node, cpus: &CpuSet| NumaCpus {
+        node,
+        shared: &(&shared & cpus) - &reserved,
+        reserved: &reserved & cpus,
+        exclusive: &exclusive & cpus,
+    };
+    let threads = [("kworker", 300), ("migration", 200)];
+    NodeReport {
+        cpus: Some(NodeCpus {
+            by_node: vec![node(0, &set("0-3")), node(1, &set("4-7"))],
+            kernel_threads: threads
+                .map(|(name, millis)| (name.to_owned(), Duration::from_millis(millis)))
+                .to_vec(),
+            changes: Vec::new(),
+            shared,
+            reserved,
+            exclusive,
+        }),
+        ..report(pods)
     }
 }

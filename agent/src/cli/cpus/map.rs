@@ -94,7 +94,7 @@ fn legend(cpus: &MachineCpus, owners: &Owners, letters: &BTreeMap<&CpuOwner, cha
     let mut rows = vec![heading.map(str::to_owned).to_vec()];
     for (owner, set) in by_owner(cpus, owners) {
         let name = match owner {
-            CpuOwner::Unknown => "not known: no agent was asked",
+            CpuOwner::Unknown => "not known",
             CpuOwner::Shared => "shared",
             CpuOwner::Reserved => "reserved",
             CpuOwner::Exclusive(name) => name,

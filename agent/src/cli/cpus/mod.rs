@@ -11,6 +11,7 @@
 //! - Names of owners are shown escaped.
 
 mod json;
+mod live;
 mod map;
 
 #[cfg(test)]
@@ -21,6 +22,7 @@ use std::collections::BTreeMap;
 use crate::model::{CpuGroup, CpuId, CpuOwner, CpuSet, MachineCpus, Topology};
 
 pub(super) use json::{Tree, tree};
+pub(super) use live::{Teller, live, show_live};
 pub(super) use map::show;
 
 /// Owners by CPU; those of CPUs that are not named are not known.
