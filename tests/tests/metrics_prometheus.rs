@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use plimsoll::metrics::server::{Served, serve_metrics};
 use plimsoll::metrics::{Format, Health, Metrics};
-use plimsoll::model::sample::{pod, report};
+use plimsoll::model::sample::{exclusive_pod, exclusive_report, pod, report};
 use plimsoll::model::{BootTime, Bytes, ControlFile, NodeReport, PodReport, QosClass};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -55,13 +55,18 @@ fn binary(name: &str) -> Option<PathBuf> {
     found
 }
 
-/// Three pods, each with a working set of its own, one of them with hostile texts.
+/// Four pods: one large, one with hostile texts, one with CPUs to itself.
 fn pods() -> Vec<PodReport> {
     let mut hog = pod("hog", "shop/hog");
     hog.containers[0].cgroup.memory.as_mut().unwrap().working_set = Bytes::mib(700);
     let mut hostile = pod("hostile", HOSTILE);
     hostile.reason = Some(HOSTILE.to_owned());
-    vec![pod("web-0", "shop/web"), hog, hostile]
+    vec![
+        pod("web-0", "shop/web"),
+        hog,
+        hostile,
+        exclusive_pod("cache", "2-3"),
+    ]
 }
 
 fn metrics(
@@ -71,7 +76,7 @@ fn metrics(
     watch::Receiver<Arc<NodeReport>>,
     Metrics,
 ) {
-    let (sender, reports) = watch::channel(Arc::new(report(pods)));
+    let (sender, reports) = watch::channel(Arc::new(exclusive_report(pods)));
     let metrics = Metrics::new(reports.clone());
     let counters = metrics.counters();
     counters.pass_done(Duration::from_millis(3));
@@ -81,6 +86,9 @@ fn metrics(
     counters.events("cgroup_made", 2);
     counters.events_lost("ring_buffer", 1);
     counters.pod_refused("OutOfcpu");
+    counters.cpu_granted();
+    counters.cpu_clean(Duration::from_millis(1));
+    counters.cpu_changed("cpus_gone");
     counters.container_started();
     counters.container_ended("OOMKilled");
     counters.oom_killed(QosClass::BestEffort, 1);
@@ -285,7 +293,20 @@ async fn prometheus_finds_the_right_pod() {
         .await;
     assert_eq!(hostile[0].0["image"], HOSTILE_SHOWN);
     assert_eq!(prometheus.query("plimsoll_forged").await.len(), 0);
-    assert_eq!(prometheus.query("plimsoll_pod_info").await.len(), 3);
+    assert_eq!(prometheus.query("plimsoll_pod_info").await.len(), 4);
+
+    // The share of the kernel in the time of a container's own CPUs, as a rule on it would have it.
+    let foreign = prometheus
+        .query(
+            "sum by (pod) (plimsoll_container_foreign_cpu_seconds_total{kind!~\"pods|system\"}) \
+             / on (pod) plimsoll_container_foreign_cpu_window_seconds_total",
+        )
+        .await;
+    assert_eq!(foreign.len(), 1, "{foreign:?}");
+    assert_eq!(foreign[0].0["pod"], "cache");
+    assert!((foreign[0].1 - 0.001).abs() < 1e-9, "{foreign:?}");
+    let given = prometheus.query("sum(plimsoll_cpus{kind=\"exclusive\"})").await;
+    assert!(given.len() == 1 && (given[0].1 - 2.0).abs() < 1e-9, "{given:?}");
 
     sender
         .send(Arc::new(report(vec![pod("web-0", "shop/web")])))

@@ -154,6 +154,32 @@ async fn a_server_that_is_stopped_listens_no_more() {
 }
 
 #[tokio::test]
+async fn commands_ask_over_the_admin_socket() {
+    let agent = start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("agent.sock");
+    let listener = net::bind_admin(&path).unwrap();
+    let (_stop, stopped) = watch::channel(false);
+    let server = tokio::spawn(serve_admin(listener, Arc::clone(&agent.served), stopped));
+    for (words, status) in [
+        (["status", "-owide"].as_slice(), 0),
+        (&["cpus", "-ojson"], 0),
+        (&["cpus", "-owide"], 0),
+        (&["explain", "shop/web-0"], 0),
+        (&["explain", "web-0/main", "-nshop", "-ojson"], 0),
+        (&["explain", "web-0"], 1),
+        (&["explain", "shop/web-0/side"], 1),
+    ] {
+        let mut all = vec!["plimsoll".into()];
+        all.extend(words.iter().map(Into::into));
+        all.extend(["--socket".into(), path.clone().into_os_string()]);
+        let done = tokio::task::spawn_blocking(move || plimsoll::cli::main(all));
+        assert_eq!(done.await.unwrap(), status, "{words:?}");
+    }
+    server.abort();
+}
+
+#[tokio::test]
 async fn the_admin_socket_tells_the_report_as_it_is() {
     let agent = start().await;
     let dir = tempfile::tempdir().unwrap();

@@ -169,7 +169,7 @@ fn of_container(report: &NodeReport, container: &ContainerReport, rows: &mut Row
                 "all: none are given away (cpuManagerPolicy: none)",
             );
         }
-        None => tell(rows, "  CPUs", "none yet: it was not let in"),
+        None => tell(rows, "  CPUs", "none: it was not let in"),
     }
     limits(&container.cgroup.limits, rows);
 }

@@ -123,7 +123,7 @@ fn others_are_told_why_they_share_or_wait() {
     web.containers[0].cpus = None;
     let text = shown(&report, "shop/web");
     assert!(text.contains("  state    Running, OutOfcpu\n"), "{text}");
-    assert!(text.contains("  CPUs     none yet"), "{text}");
+    assert!(text.contains("  CPUs     none: it was not let in"), "{text}");
     let told: Vec<&str> = text.split_whitespace().collect();
     let wanted: Vec<&str> = numbers.split_whitespace().collect();
     assert!(
