@@ -80,6 +80,15 @@ impl CgroupPath {
         Self { components }
     }
 
+    /// What `below` is of this one.
+    #[must_use]
+    pub fn join(&self, below: &Self) -> Self {
+        below
+            .components()
+            .iter()
+            .fold(self.clone(), |path, name| path.child_of_parts(name))
+    }
+
     /// The cgroup that holds this one; none for the root.
     #[must_use]
     pub fn parent(&self) -> Option<Self> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::cpu_set::CpuSet;
+use super::foreign::ForeignTime;
 
 /// Where a container may run, and why.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +52,41 @@ pub struct ForeignReport {
     pub irq: Duration,
     /// Spent in soft interrupts.
     pub softirq: Duration,
+}
+
+impl ForeignReport {
+    /// What was used of one CPU between two looks at it.
+    #[must_use]
+    pub fn between(begun: &ForeignTime, now: &ForeignTime) -> Self {
+        let of = |part: fn(&ForeignTime) -> Duration| part(now).saturating_sub(part(begun));
+        let mut report = Self {
+            window: of(|time| time.own),
+            pods: of(|time| time.pods),
+            system: of(|time| time.system),
+            kernel_threads: of(|time| time.kernel_threads),
+            irq: of(|time| time.irq),
+            softirq: of(|time| time.softirq),
+        };
+        // Each nanosecond is one of these.
+        report.window += report.foreign();
+        report
+    }
+
+    /// All of it together.
+    #[must_use]
+    pub fn foreign(&self) -> Duration {
+        self.pods + self.system + self.kernel_threads + self.irq + self.softirq
+    }
+
+    /// Adds what was used of another CPU, or at another time.
+    pub fn add(&mut self, other: Self) {
+        self.window += other.window;
+        self.pods += other.pods;
+        self.system += other.system;
+        self.kernel_threads += other.kernel_threads;
+        self.irq += other.irq;
+        self.softirq += other.softirq;
+    }
 }
 
 /// Who may run on a node's CPUs.

@@ -6,6 +6,7 @@
 
 pub mod engine;
 mod events;
+mod exclusive;
 mod ground;
 mod import;
 mod plan;
@@ -34,6 +35,7 @@ use crate::kernel::readiness::Readiness;
 use crate::model::{BootTime, ProbeReport, ProcessIdentity};
 use crate::observe::pods::directory::{DEBOUNCE, PodDirectory};
 use engine::{Engine, SampleTime, Surroundings};
+use exclusive::Exclusive;
 use ground::Ground;
 use sampler::Sampler;
 use serve::Served;
@@ -72,6 +74,7 @@ struct Agent {
     directory: PodDirectory,
     manifests: Readiness,
     watching: Watching,
+    exclusive: Exclusive,
     /// The root cgroup's directory.
     root: PathBuf,
     sampler: Sampler,
@@ -103,6 +106,7 @@ impl Agent {
             directory,
             manifests,
             watching: Watching::default(),
+            exclusive: Exclusive::default(),
             root: ground.directory,
             sampler: Sampler::new(ground.fs),
             _claim: ground.claim,
@@ -168,6 +172,7 @@ impl Agent {
                 _ = reconcile.tick() => self.pass(),
                 _ = usage.tick() => self.sample(),
             }
+            self.look_for_strangers();
             self.watch_fresh();
         }
         tell_systemd(notify::stopping());
@@ -183,6 +188,7 @@ impl Agent {
         }
         self.take_probe_events();
         self.engine.tick(begun);
+        self.look_for_strangers();
         self.watch_fresh();
         let now = RealClock.now();
         self.engine.counters().pass_done(now.since(begun));
@@ -221,6 +227,7 @@ impl Agent {
         };
         let readings = self.sampler.sample(&mut self.watching.probes, &cgroups);
         self.engine.record_sample(at, readings);
+        self.sample_foreign();
         self.stale = true;
     }
 

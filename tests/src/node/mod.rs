@@ -37,8 +37,8 @@ use plimsoll::kernel::state_dir::StateDir;
 use plimsoll::metrics::{Format, Metrics};
 use plimsoll::model::{
     BootTime, Bytes, CgroupPath, ContainerName, ContainerPhase, ContainerReport, ControlFile, Controller,
-    CpuSet, ExitStatus, HugePageSize, MachineCpus, MilliCpu, NodeCapacity, NodeReport, NumaMemory, PodPhase,
-    PodReport, ProcessIdentity, Shape,
+    CpuSet, ExitStatus, HugePageSize, Intruder, MachineCpus, MilliCpu, NodeCapacity, NodeReport, NumaMemory,
+    PodPhase, PodReport, ProcessIdentity, Shape,
 };
 use plimsoll::observe::pods::directory::PodDirectory;
 use plimsoll::runtime::engine::{Engine, Ports, Settings, Surroundings};
@@ -70,6 +70,8 @@ pub struct FakeNode {
     settings: Settings,
     shape: Shape,
     allotment: Option<Allotment>,
+    /// Who is found on containers' own CPUs.
+    pub strangers: Vec<Intruder>,
     running: Option<Running>,
     next_pass: BootTime,
 }
@@ -129,6 +131,7 @@ impl FakeNode {
             now: BootTime(Duration::from_secs(10_000)),
             files,
             settings,
+            strangers: Vec::new(),
             running: None,
             next_pass: BootTime::default(),
         };
@@ -320,8 +323,13 @@ impl FakeNode {
                 engine.take_fresh().is_empty(),
                 "fake processes have no descriptors"
             );
+            let unseen = engine.unseen();
+            if !unseen.is_empty() {
+                engine.seen(&unseen, &self.strangers, self.now);
+                engine.settle(self.now);
+            }
             let ended = self.machine.take_ended();
-            if ended.is_empty() {
+            if ended.is_empty() && (unseen.is_empty() || !self.strangers.is_empty()) {
                 return;
             }
             for identity in ended {

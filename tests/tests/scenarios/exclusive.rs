@@ -1,6 +1,8 @@
 //! Containers with CPUs of their own, on a node of 2 NUMA nodes with 4 cores of 2 threads each.
 
-use plimsoll::model::{ControlFile, CpuSet, ExitStatus, PodPhase, Shape};
+use std::time::Duration;
+
+use plimsoll::model::{ControlFile, CpuId, CpuSet, ExitStatus, Intruder, PodPhase, Shape, Stranger};
 use plimsoll_tests::node::FakeNode;
 
 const STATIC: &str = "cpuManagerPolicy: static\nreservedSystemCPUs: 0,8\n";
@@ -188,4 +190,25 @@ fn without_the_policy_everybody_has_everything_again() {
     let [web, db, queue] = places(&node).map(|cpus| CpuSet::parse(&cpus).unwrap());
     assert_eq!((db.len(), queue.len(), web.len()), (4, 2, 10));
     assert!(db.is_disjoint(&queue) && web.is_disjoint(&db) && web.is_disjoint(&queue));
+}
+
+#[test]
+fn a_task_of_another_pod_that_is_still_there_is_waited_for_and_the_systems_are_not() {
+    let mut node = FakeNode::of(STATIC, SHAPE);
+    let stranger = |kind| Intruder {
+        cpu: CpuId::new(1).unwrap(),
+        kind,
+        pid: 70,
+        tid: 70,
+        comm: "burn".to_owned(),
+        cgroup: None,
+    };
+    node.strangers = vec![stranger(Stranger::Pod)];
+    node.add("db", &own(2));
+    assert_eq!(node.machine.running(), []);
+    node.strangers = vec![stranger(Stranger::System), stranger(Stranger::KernelThread)];
+    node.advance(Duration::from_millis(3));
+    assert_eq!(node.state("db", "main"), "Running");
+    let grant = node.container("db", "main").cpus.unwrap().grant.unwrap();
+    assert_eq!(grant.clean_after, Some(Duration::from_millis(1)));
 }

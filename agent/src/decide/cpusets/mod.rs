@@ -158,6 +158,8 @@ fn list_cpus(sets: &mut Cpusets, inputs: &Inputs, allotment: &Allotment) {
     for (class, cpus) in levels {
         list(layout.qos(class), &cpus, all);
     }
+    // The agent is the system's, and in nobody's way.
+    list(layout.agent(), &(&pool | &allotment.reserved()), all);
 }
 
 /// Everything that the root has, for each cgroup below it that has a list.

@@ -50,9 +50,11 @@ pub(super) fn add(builder: &mut Builder, inputs: &Inputs) {
     }
 
     if let Some(share) = inputs.policy.agent {
+        let path = layout.agent();
         let mut knobs = vec![weight(share.cpu)];
         knobs.extend(own_protection(share).knobs());
-        builder.cgroup(layout.agent(), knobs);
+        knobs.extend(lists(inputs.cpusets, &path));
+        builder.cgroup(path, knobs);
     }
 }
 

@@ -41,7 +41,7 @@ impl Engine {
             let before = managed.run.clone();
             let step = match managed.placed {
                 Placed::Behind(_) => lifecycle::hold(&mut managed.run, now),
-                _ if managed.held_back.is_some() => lifecycle::hold(&mut managed.run, now),
+                _ if managed.may_meet_others() => lifecycle::hold(&mut managed.run, now),
                 _ => lifecycle::step(&mut managed.run, now),
             };
             managed.unsaved |= managed.run != before;

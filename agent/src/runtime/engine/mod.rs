@@ -12,6 +12,7 @@
 //! - [`logs`]: what the containers write, held to its cap;
 //! - [`recovering`]: at start, records and running processes become pods again;
 //! - [`restoring`]: at start, who has which CPUs and memory;
+//! - [`verifying`]: that nobody else is on a container's own CPUs;
 //! - [`sampling`]: readings into the usage store;
 //! - [`telling`]: the report, with [`telling_cpus`].
 //!
@@ -32,11 +33,13 @@ mod restoring;
 mod sampling;
 mod telling;
 mod telling_cpus;
+mod verifying;
 mod wanting;
 
 pub(super) use reading::extent;
 pub use sampling::{OomVictim, SampleTime};
 pub use telling::Surroundings;
+pub use verifying::Owner;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -56,8 +59,8 @@ use crate::kernel::process::{LogFiles, Process, Processes};
 use crate::kernel::state_dir::StateDir;
 use crate::metrics::AgentCounters;
 use crate::model::{
-    ActualTree, BootTime, Bytes, CgroupId, CgroupPath, ContainerName, ContainerPlacement, Controller,
-    NodeCapacity, OomRecord, PodPhase, PodRefusal, PodUid, ProcessIdentity, QosClass,
+    ActualTree, BootTime, Bytes, CgroupId, CgroupPath, ContainerName, ContainerPlacement, Controller, CpuSet,
+    ForeignReport, NodeCapacity, OomRecord, PodPhase, PodRefusal, PodUid, ProcessIdentity, QosClass,
 };
 use crate::observe::cgroup_tree::Extent;
 use crate::observe::pods::SourcedPod;
@@ -67,6 +70,9 @@ use crate::state::usage::UsageStore;
 
 /// Kills by the kernel's OOM killer that are kept for the report.
 const OOM_RECORDS: usize = 64;
+
+/// How soon it is looked again who is on a container's CPUs; a task that has to leave one is gone within a few ticks.
+const LOOK_FOR_STRANGERS: Duration = Duration::from_millis(1);
 
 /// How often placing and living may call for each other at one moment; a pod that ends needs two.
 const ROUNDS: usize = 4;
@@ -123,6 +129,14 @@ struct Managed {
     lacks: Option<PodRefusal>,
     /// Why none of its containers is started yet, although it has its place.
     held_back: Option<HeldBack>,
+    /// CPUs that its containers have to themselves.
+    own: CpuSet,
+    /// Those of them on which nobody else was seen once they had them.
+    alone_on: CpuSet,
+    /// When it got the last of them; none if it had them before the agent was started.
+    granted_at: Option<BootTime>,
+    /// How long it took from then until nobody else was seen there.
+    clean_after: Option<Duration>,
     phase: PodPhase,
     /// When its lifecycle wants to be looked at again.
     wake_at: Option<BootTime>,
@@ -173,6 +187,10 @@ pub struct Engine {
     cpu_changes: VecDeque<String>,
     /// What each cgroup may have of it now.
     cpusets: Cpusets,
+    /// What others used of containers' own CPUs.
+    foreign: BTreeMap<CgroupId, ForeignReport>,
+    /// What the kernel's threads used of them, by name.
+    kernel_threads: Vec<(String, Duration)>,
     counters: AgentCounters,
     pods: BTreeMap<PodUid, Managed>,
     /// What the manifests ask for, as read last.
@@ -226,6 +244,8 @@ impl Engine {
             given_before: None,
             cpu_changes: VecDeque::new(),
             cpusets: Cpusets::default(),
+            foreign: BTreeMap::new(),
+            kernel_threads: Vec::new(),
             counters,
             pods: BTreeMap::new(),
             wanted: BTreeMap::new(),
@@ -296,6 +316,12 @@ impl Engine {
         &self.counters
     }
 
+    /// The root cgroup's absolute path in the cgroup file system.
+    #[must_use]
+    pub fn root(&self) -> &str {
+        &self.settings.root
+    }
+
     /// How many pods are known, those on their way out included.
     #[must_use]
     pub fn pod_count(&self) -> usize {
@@ -315,6 +341,10 @@ impl Managed {
             given: Vec::new(),
             lacks: None,
             held_back: None,
+            own: CpuSet::EMPTY,
+            alone_on: CpuSet::EMPTY,
+            granted_at: None,
+            clean_after: None,
             phase: PodPhase::Pending,
             wake_at: Some(BootTime::default()),
             look_again_at: None,

@@ -197,6 +197,7 @@ impl Engine {
 
     fn tell_change(&mut self, label: &'static str, told: String) {
         info!(change = label, "{told}");
+        self.counters.cpu_changed(label);
         if self.cpu_changes.len() == CHANGES {
             self.cpu_changes.pop_front();
         }

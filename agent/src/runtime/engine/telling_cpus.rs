@@ -1,5 +1,7 @@
 //! The part of the report that is about CPUs and memory of one's own.
 
+use std::time::Duration;
+
 use super::{Engine, Managed};
 use crate::model::{
     CgroupPath, ContainerCpus, ContainerName, ControlFile, CpuSet, GrantReport, NodeCpus, NumaCpus,
@@ -27,9 +29,16 @@ impl Engine {
             shared,
             reserved,
             exclusive,
-            kernel_threads: Vec::new(),
+            kernel_threads: self.kernel_threads.clone(),
             changes: self.cpu_changes.iter().cloned().collect(),
         })
+    }
+
+    /// When an agent before this one gave it its CPUs.
+    fn granted_before(&self, managed: &Managed, name: &ContainerName) -> Duration {
+        let before = self.given_before.as_ref();
+        let pin = before.and_then(|before| before.pin(&managed.run.pod.uid, name));
+        Duration::from_secs(pin.map_or(0, |pin| pin.granted))
     }
 
     /// Where a container may run, and why; none where nobody gives CPUs or memory, or before it was let in.
@@ -47,7 +56,14 @@ impl Engine {
             has: shown.and_then(|list| CpuSet::parse(list).ok()),
             memory_nodes: placement.mems.clone(),
             why: placement.why.clone(),
-            grant: placement.cpus.as_ref().map(|_| GrantReport::default()),
+            grant: placement.cpus.as_ref().map(|_| GrantReport {
+                granted_at: match managed.granted_at {
+                    Some(at) => self.settings.booted_at.saturating_add(at.0),
+                    None => self.granted_before(managed, name),
+                },
+                clean_after: managed.clean_after,
+                foreign: cgroup.and_then(|cgroup| self.foreign.get(&cgroup.id).copied()),
+            }),
         })
     }
 }
