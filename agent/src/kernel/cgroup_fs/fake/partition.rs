@@ -219,15 +219,15 @@ impl Tree {
                 "cpuset.cpus is empty"
             }));
         }
+        let overlaps = |sibling: &&Cpuset| !sibling.claimed().is_disjoint(own.claimed());
+        if version < (7, 0) && self.siblings(path)?.iter().any(overlaps) {
+            return Ok(Some(OVERLAP));
+        }
         if !remote {
             return Ok(Some(NO_PARTITION_ABOVE));
         }
         if own.exclusive.is_empty() {
             return Err(Errno::NOSYS);
-        }
-        let overlaps = |sibling: &&Cpuset| !sibling.claimed().is_disjoint(own.claimed());
-        if version < (7, 0) && self.siblings(path)?.iter().any(overlaps) {
-            return Ok(Some(OVERLAP));
         }
         let holds = own.held(&self.kept_above(path)?);
         let shared = self.shared();
