@@ -9,6 +9,7 @@ use crate::act::launch::{self, Outcome};
 use crate::decide::command::{LaunchPlace, launch_spec, pod_log_dir};
 use crate::decide::lifecycle::{self, Action, pod_phase};
 use crate::decide::oom_score_adj::oom_score_adj;
+use crate::kernel::fault;
 use crate::kernel::process::Process;
 use crate::model::{BootTime, ContainerName, ExitStatus, LaunchSpec, PodPhase, PodUid, ProcessIdentity};
 use crate::state::containers::{ContainerEvent, LastExit, Outcome as Exit, PodRun, Run};
@@ -89,6 +90,7 @@ impl Engine {
                 process,
                 oom_score_adj,
             } => {
+                fault::point("container.started");
                 let identity = process.identity;
                 self.counters.container_started();
                 info!(%pod, container = %name, pid = identity.pid, ?oom_score_adj, "container started");
@@ -248,6 +250,7 @@ impl Engine {
         let Some(managed) = self.pods.remove(uid) else {
             return;
         };
+        fault::point("pod.gone");
         info!(pod = %managed.run.pod.name, %uid, "pod gone");
         self.unsettled = true;
         let logs = pod_log_dir(&self.settings.log_dir, &managed.run.pod);

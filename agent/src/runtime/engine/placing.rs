@@ -13,6 +13,7 @@ use crate::decide::admission::admit;
 use crate::decide::desired::{Inputs, desired_tree};
 use crate::decide::plan::{CgroupOp, Scope, Step, plan};
 use crate::kernel::cgroup_fs::errno_name;
+use crate::kernel::fault;
 use crate::model::{BootTime, CgroupPath, Place, PodRefusal};
 
 /// When a removal is worth a warning.
@@ -42,6 +43,7 @@ impl Engine {
             return;
         }
         self.decide_admission();
+        fault::point("cpus.given");
         let steps = self.plan();
         if steps.is_empty() {
             self.note_placed(&BTreeMap::new());
@@ -49,6 +51,7 @@ impl Engine {
             return;
         }
         let report = apply(&*self.ports.cgroups, &steps, &mut self.removals, now);
+        fault::point("cpus.written");
         self.count(&report, &steps);
         self.reread(&steps);
         let failed = report.failed.iter().chain(&report.overtaken);

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use tracing::info;
 
 use super::{Engine, LOOK_FOR_STRANGERS, Managed};
+use crate::kernel::fault;
 use crate::model::{
     BootTime, CgroupId, CgroupPath, CpuId, CpuSet, ForeignReport, Intruder, OwnerCgroup, Shown, Stranger,
 };
@@ -79,6 +80,7 @@ impl Engine {
                 managed.look_again_at = Some(now.after(LOOK_FOR_STRANGERS));
                 continue;
             }
+            fault::point("cpus.alone");
             managed.alone_on = managed.own.clone();
             managed.wake_at = Some(now);
             if let Some(granted) = managed.granted_at {
