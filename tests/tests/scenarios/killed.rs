@@ -77,7 +77,7 @@ fn happen(node: &mut FakeNode, event: &Event) {
     match event {
         Event::Ask(pod, cpus) => node.add(&name(*pod), &spec(*pod, *cpus)),
         Event::Go(pod) if node.pods().join(format!("{}.yaml", name(*pod))).exists() => {
-            node.remove(&name(*pod))
+            node.remove(&name(*pod));
         }
         Event::Exit(pod) => {
             let running = node.machine.running();
