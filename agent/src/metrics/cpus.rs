@@ -16,8 +16,8 @@ use super::encode::{Labels, describe, foreign, sample};
 use super::families as f;
 use crate::model::{CpuSet, ForeignReport, NodeCpus, NodeReport};
 
-/// How many kernel threads are told.
-const THREADS: usize = 32;
+/// How many kernel threads are told: more than whoever counts them tells apart, so that no series comes and goes.
+const THREADS: usize = 64;
 
 /// What others used of a container's own CPUs; none where nothing counts it.
 pub(super) fn foreign_time<'a>(subject: &Subject<'a>) -> Option<&'a ForeignReport> {

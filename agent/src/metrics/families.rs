@@ -168,7 +168,7 @@ families! {
     CPUS: Gauge None "plimsoll_cpus" &["kind", "numa_node"],
         "CPUs by NUMA node and kind: exclusive, shared, reserved; absent while cpuManagerPolicy is none";
     KERNEL_THREADS: Counter Seconds "plimsoll_exclusive_cpu_kernel_thread" &["name"],
-        "Time that the busiest kernel threads used of exclusive CPUs, by their name";
+        "Time that kernel threads used of exclusive CPUs, by their name without numbers";
     PROBE_ATTACHED: Gauge None "plimsoll_probe_attached" &["probe"], "1 while the eBPF probe watches, else 0";
     MANIFEST_ERRORS: Gauge None "plimsoll_manifest_errors" &[], "Errors in manifests that stand now";
 

@@ -213,7 +213,7 @@ fn kernel_threads_are_bounded_and_each_name_is_one_series() {
     let text = metrics.scrape(Format::Classic).unwrap();
     let series = |line: &&str| line.starts_with("plimsoll_exclusive_cpu_kernel_thread_seconds_total{");
     let lines: Vec<_> = text.as_str().lines().filter(series).collect();
-    assert_eq!(lines.len(), 31);
+    assert_eq!(lines.len(), 63);
     assert!(
         lines
             .iter()
