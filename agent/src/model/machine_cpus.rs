@@ -42,3 +42,20 @@ pub struct MachineCpus {
     /// The kinds of cores; empty where there is only one, or the kernel does not tell.
     pub kinds: Vec<CpuKind>,
 }
+
+/// Online CPUs that went or came between two looks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CpuChange {
+    /// No longer online.
+    pub went: CpuSet,
+    /// Online now.
+    pub came: CpuSet,
+}
+
+impl CpuChange {
+    /// Whether nothing changed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.went.is_empty() && self.came.is_empty()
+    }
+}

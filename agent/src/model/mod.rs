@@ -51,7 +51,7 @@ pub use knob::KnobValue;
 pub use kubelet_cpus::{KubeletCpuEntry, KubeletCpus, KubeletHolder};
 pub use launch::{ExitStatus, LaunchSpec};
 pub use layout::{Layout, Place};
-pub use machine_cpus::{CpuKind, CpuOwner, MachineCpus};
+pub use machine_cpus::{CpuChange, CpuKind, CpuOwner, MachineCpus};
 pub use node::{NodeCapacity, NumaMemory};
 pub use numa_mask::{NumaMask, TopologyHint};
 pub use partition::{PartitionKind, PartitionState};

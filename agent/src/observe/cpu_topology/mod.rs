@@ -50,8 +50,10 @@ use files::Files;
 /// How often CPUs may change while they are read before it is given up.
 const ATTEMPTS: usize = 4;
 
-const ONLINE: &str = "/sys/devices/system/cpu/online";
-const PRESENT: &str = "/sys/devices/system/cpu/present";
+/// The list of CPUs that are online.
+pub(super) const ONLINE: &str = "/sys/devices/system/cpu/online";
+/// The list of CPUs that are there.
+pub(super) const PRESENT: &str = "/sys/devices/system/cpu/present";
 
 /// Reads the CPUs of a machine.
 ///
