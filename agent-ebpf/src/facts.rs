@@ -71,6 +71,10 @@ const TASK_CGROUPS: Fact = Offset(&["task_struct.cgroups"]);
 const SET_CGROUP: Fact = Offset(&["css_set.dfl_cgrp"]);
 const CGROUP_NODE: Fact = Offset(&["cgroup.kn"]);
 const NODE_ID: Fact = Offset(&["kernfs_node.id"]);
+const NODE_NAME: Fact = Offset(&["kernfs_node.name"]);
+const NODE_PARENT: Fact = Offset(&["kernfs_node.__parent", "kernfs_node.parent"]);
+const CGROUP_LEVEL: Fact = Offset(&["cgroup.level"]);
+const CGROUP_ANCESTORS: Fact = Offset(&["cgroup.ancestors"]);
 const CGROUP_SUBSYS: Fact = Offset(&["cgroup.subsys"]);
 const MEMORY_USAGE: Fact = Offset(&["mem_cgroup.memory.usage"]);
 const MEMORY_MAX: Fact = Offset(&["mem_cgroup.memory.max"]);
@@ -86,7 +90,7 @@ facts! {
             css_sibling: Offset(&["cgroup.self.sibling"]),
             css_children: Offset(&["cgroup.self.children"]),
             css_serial: Offset(&["cgroup.self.serial_nr"]),
-            cgroup_level: Offset(&["cgroup.level"]),
+            cgroup_level: CGROUP_LEVEL,
             cgroup_node: CGROUP_NODE,
             node_id: NODE_ID,
         }
@@ -158,10 +162,10 @@ facts! {
     Life {
         REQUIRED => {
             cgroup_node: CGROUP_NODE,
-            cgroup_level: Offset(&["cgroup.level"]),
+            cgroup_level: CGROUP_LEVEL,
             node_id: NODE_ID,
-            node_name: Offset(&["kernfs_node.name"]),
-            node_parent: Offset(&["kernfs_node.__parent", "kernfs_node.parent"]),
+            node_name: NODE_NAME,
+            node_parent: NODE_PARENT,
         }
         "processes" => {
             task_cgroups: TASK_CGROUPS,
@@ -175,7 +179,7 @@ facts! {
             signal_exit_code: Offset(&["signal_struct.group_exit_code"]),
         }
         "root" => {
-            cgroup_ancestors: Offset(&["cgroup.ancestors"]),
+            cgroup_ancestors: CGROUP_ANCESTORS,
         }
         "memory peak" => {
             cgroup_subsys: CGROUP_SUBSYS,
@@ -237,9 +241,30 @@ facts! {
             task_cgroups: TASK_CGROUPS,
             set_cgroup: SET_CGROUP,
             cgroup_node: CGROUP_NODE,
-            cgroup_level: Offset(&["cgroup.level"]),
-            cgroup_ancestors: Offset(&["cgroup.ancestors"]),
+            cgroup_level: CGROUP_LEVEL,
+            cgroup_ancestors: CGROUP_ANCESTORS,
             node_id: NODE_ID,
+        }
+    }
+
+    /// Facts of [`crate::Object::Writes`].
+    Writes {
+        REQUIRED => {
+            open_node: Offset(&["kernfs_open_file.kn"]),
+            node_id: NODE_ID,
+            node_name: NODE_NAME,
+            node_parent: NODE_PARENT,
+            node_cgroup: Offset(&["kernfs_node.priv"]),
+            cgroup_hierarchy: Offset(&["cgroup.root"]),
+            hierarchy_id: Offset(&["cgroup_root.hierarchy_id"]),
+        }
+        "own writes" => {
+            own_process: Given("own process"),
+        }
+        "root" => {
+            cgroup_ancestors: CGROUP_ANCESTORS,
+            cgroup_level: CGROUP_LEVEL,
+            cgroup_node: CGROUP_NODE,
         }
     }
 }

@@ -10,6 +10,9 @@ use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 
 use crate::facts::ABSENT;
 
+/// A mask for levels: nobody nests cgroups deeper, and a root that did would be taken for another, which its id tells.
+pub const MOST_LEVELS: usize = 0xffff;
+
 /// Whether the kernel has this fact.
 #[inline(always)]
 #[must_use]
@@ -106,6 +109,37 @@ macro_rules! events {
                 unsafe { *count += 1 };
             }
             0
+        }
+    };
+}
+
+/// The map [`crate::maps::ROOT`] of the object, and `below_root`: whether the cgroup at an address is below the root, or
+/// is it. All are when the root is not known. Needs the group of facts `root`, and of ids.
+#[macro_export]
+macro_rules! below_root {
+    () => {
+        #[aya_ebpf::macros::map]
+        static ROOT: aya_ebpf::maps::Array<$crate::wire::Root> =
+            aya_ebpf::maps::Array::with_max_entries(1, 0);
+
+        #[inline(always)]
+        fn below_root(cgroup: u64) -> bool {
+            let ancestors = $crate::fact!(cgroup_ancestors);
+            let Some(root) = ROOT
+                .get(0)
+                .filter(|root| root.id != 0 && $crate::kernel::known(ancestors))
+            else {
+                return true;
+            };
+            let level: u32 = $crate::kernel::peek(cgroup, $crate::fact!(cgroup_level));
+            if u64::from(level) < root.level {
+                return false;
+            }
+            // Up to 6.1 the verifier wants a bound on what is added to a kernel pointer.
+            let level = root.level as usize & $crate::kernel::MOST_LEVELS;
+            let ancestor: u64 = $crate::kernel::peek(cgroup, ancestors + 8 * level);
+            let node: u64 = $crate::kernel::peek(ancestor, $crate::fact!(cgroup_node));
+            $crate::kernel::peek::<u64>(node, $crate::fact!(node_id)) == root.id
         }
     };
 }

@@ -44,11 +44,13 @@ pub enum Object {
     Reclaimx,
     /// What runs on CPUs that belong to one container, and is not that container.
     Foreign,
+    /// Who wrote a value into a cgroup's file.
+    Writes,
 }
 
 impl Object {
     /// All of them, in the order of loading.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Usage,
         Self::Life,
         Self::Oom,
@@ -56,6 +58,7 @@ impl Object {
         Self::Reclaim,
         Self::Reclaimx,
         Self::Foreign,
+        Self::Writes,
     ];
 
     /// Its file name without `.o`.
@@ -69,6 +72,7 @@ impl Object {
             Self::Reclaim => "reclaim",
             Self::Reclaimx => "reclaimx",
             Self::Foreign => "foreign",
+            Self::Writes => "writes",
         }
     }
 
@@ -82,6 +86,7 @@ impl Object {
             Self::Oomx => facts::Oomx::NEEDS,
             Self::Reclaim | Self::Reclaimx => facts::Reclaim::NEEDS,
             Self::Foreign => facts::Foreign::NEEDS,
+            Self::Writes => facts::Writes::NEEDS,
         }
     }
 }

@@ -16,17 +16,19 @@ pub const PEEK: &str = "PEEK";
 /// Bytes that one peek takes.
 pub const PEEK_BYTES: usize = 256;
 
-/// `life`, `foreign`: one [`crate::wire::Root`].
+/// `life`, `foreign`, `writes`: one [`crate::wire::Root`].
 pub const ROOT: &str = "ROOT";
-/// `life`, `oom`, `oomx`: the ring buffer of the object's events.
+/// `life`, `oom`, `oomx`, `writes`: the ring buffer of the object's events.
 pub const EVENTS: &str = "EVENTS";
 /// Bytes of the ring of `life`.
 pub const LIFE_RING_BYTES: u32 = 1 << 20;
 /// Bytes of the rings of `oom` and `oomx`.
 pub const OOM_RING_BYTES: u32 = 1 << 16;
+/// Bytes of the ring of `writes`: more than eight hundred events.
+pub const WRITE_RING_BYTES: u32 = 1 << 16;
 /// `life`: processes whose end was told of late; more can end at the same moment only with as many CPUs.
 pub const MAX_ENDED: u32 = 1024;
-/// `life`, `oom`, `oomx`: events that found the ring full, one counter a CPU.
+/// `life`, `oom`, `oomx`, `writes`: events that found the ring full, one counter a CPU.
 pub const DROPPED: &str = "DROPPED";
 
 /// `reclaim`, `reclaimx`: cgroup id → [`crate::wire::Stall`], one value a CPU.

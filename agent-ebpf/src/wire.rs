@@ -111,7 +111,7 @@ pub struct CgroupRecord {
     pub run: RunTime,
 }
 
-/// The cgroup below which `life` watches, and below which `foreign` finds pods.
+/// The cgroup below which `life` and `writes` watch, and below which `foreign` finds pods.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Root {
@@ -140,6 +140,8 @@ pub mod kind {
     pub const OOM_VICTIM: u32 = 6;
     /// [`super::OomDomain`].
     pub const OOM_DOMAIN: u32 = 7;
+    /// [`super::FileWritten`].
+    pub const FILE_WRITTEN: u32 = 8;
 }
 
 /// A cgroup was made.
@@ -246,6 +248,27 @@ pub struct OomDomain {
     pub total: u64,
 }
 
+/// Bytes of a name in [`FileWritten`], the ending NUL included. The kernel's own names are shorter.
+pub const FILE_NAME_BYTES: usize = 32;
+
+/// A process other than the agent has written into a cgroup's file, and the kernel has taken it.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileWritten {
+    /// [`kind::FILE_WRITTEN`].
+    pub kind: u32,
+    /// The process.
+    pub pid: u32,
+    /// The cgroup's id.
+    pub cgroup: u64,
+    /// Nanoseconds since boot.
+    pub at_nsec: u64,
+    /// The name of the thread that wrote.
+    pub comm: [u8; 16],
+    /// The file's name, ended by NUL.
+    pub name: [u8; FILE_NAME_BYTES],
+}
+
 /// Time that the tasks of one cgroup spent stalled, on one CPU.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -290,6 +313,7 @@ sizes! {
     Process = 48,
     OomVictim = 88,
     OomDomain = 56,
+    FileWritten = 40 + FILE_NAME_BYTES,
     Stall = 16,
     ThreadOnCpu = 24,
     ForeignCpu = 192,

@@ -16,17 +16,16 @@ mod program {
     use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_probe_read_kernel_str};
     use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid};
     use aya_ebpf::macros::{btf_tracepoint, map};
-    use aya_ebpf::maps::{Array, LruHashMap};
+    use aya_ebpf::maps::LruHashMap;
     use aya_ebpf::programs::BtfTracePointContext;
     use plimsoll_ebpf::kernel::{field, known, peek};
-    use plimsoll_ebpf::wire::{CgroupChanged, CgroupMade, NAME_BYTES, Process, Root, kind};
-    use plimsoll_ebpf::{events, fact, facts, maps, object};
+    use plimsoll_ebpf::wire::{CgroupChanged, CgroupMade, NAME_BYTES, Process, kind};
+    use plimsoll_ebpf::{below_root, events, fact, facts, maps, object};
 
     object!(facts::Life);
     events!(maps::LIFE_RING_BYTES);
+    below_root!();
 
-    #[map]
-    static ROOT: Array<Root> = Array::with_max_entries(1, 0);
     /// Processes of which the end was told, by process id and start time.
     #[map]
     static ENDED: LruHashMap<[u64; 2], u64> = LruHashMap::with_max_entries(maps::MAX_ENDED, 0);
@@ -34,17 +33,13 @@ mod program {
     /// `SIGNAL_GROUP_EXIT` of the kernel, a macro and so not in BTF: the whole process ends with one code.
     const GROUP_EXIT: u32 = 4;
 
-    /// A mask for levels: nobody nests cgroups deeper, and a root that did would be taken for another, which its id
-    /// tells.
-    const MOST_LEVELS: usize = 0xffff;
-
     /// `-EEXIST`.
     const ALREADY_THERE: i32 = -17;
 
     #[btf_tracepoint(function = "cgroup_mkdir")]
     fn cgroup_mkdir(ctx: BtfTracePointContext) -> i32 {
         let cgroup = argument(&ctx, 0);
-        if !below_root(cgroup) {
+        if !below_root(cgroup as u64) {
             return 0;
         }
         let Some(mut entry) = EVENTS.reserve::<CgroupMade>(0) else {
@@ -95,7 +90,7 @@ mod program {
     }
 
     fn changed(cgroup: *const u8, kind: u32, populated: u32) -> i32 {
-        if !below_root(cgroup) {
+        if !below_root(cgroup as u64) {
             return 0;
         }
         let Some(mut entry) = EVENTS.reserve::<CgroupChanged>(0) else {
@@ -173,7 +168,7 @@ mod program {
             let node: *const u8 = field(cgroup, fact!(cgroup_node));
             (cgroup, field(node, fact!(node_id)))
         };
-        if !below_root(cgroup) {
+        if !below_root(cgroup as u64) {
             return 0;
         }
         let Some(mut entry) = EVENTS.reserve::<Process>(0) else {
@@ -198,25 +193,5 @@ mod program {
     fn argument(ctx: &BtfTracePointContext, n: usize) -> *const u8 {
         // SAFETY: the context is an array of arguments; the verifier knows their types.
         unsafe { field(ctx.as_ptr().cast_const().cast(), 8 * n) }
-    }
-
-    /// Whether a cgroup is below the root, or is it. All are when the root is not known.
-    #[inline(always)]
-    fn below_root(cgroup: *const u8) -> bool {
-        let Some(root) = ROOT
-            .get(0)
-            .filter(|root| root.id != 0 && known(fact!(cgroup_ancestors)))
-        else {
-            return true;
-        };
-        let level: u32 = peek(cgroup as u64, fact!(cgroup_level));
-        if u64::from(level) < root.level {
-            return false;
-        }
-        // Up to 6.1 the verifier wants a bound on what is added to a kernel pointer.
-        let level = root.level as usize & MOST_LEVELS;
-        let ancestor: u64 = peek(cgroup as u64, fact!(cgroup_ancestors) + 8 * level);
-        let node: u64 = peek(ancestor, fact!(cgroup_node));
-        peek::<u64>(node, fact!(node_id)) == root.id
     }
 }

@@ -253,6 +253,8 @@ pub struct ProbeSwitches {
     pub lifecycle: bool,
     /// Time that anything else ran on CPUs that belong to one container. Attached only while there are such CPUs.
     pub foreign: bool,
+    /// Who else writes into the agent's cgroups.
+    pub writes: bool,
 }
 
 impl Default for ProbeSwitches {
@@ -264,6 +266,7 @@ impl Default for ProbeSwitches {
             oom: true,
             lifecycle: true,
             foreign: true,
+            writes: true,
         }
     }
 }

@@ -3,8 +3,8 @@
 pub mod cgroup_stats;
 pub mod cgroup_tree;
 pub mod cpu_topology;
-pub mod kubelet_cpus;
 pub mod cpu_watch;
+pub mod kubelet_cpus;
 pub mod node;
 pub mod numa_memory;
 pub mod parse;

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
 use super::Agent;
-use super::engine::OomVictim;
+use super::engine::{FileWrite, OomVictim, Writer};
 use crate::kernel::clock::{Clock, RealClock};
 use crate::kernel::readiness::Readiness;
 use crate::model::{BootTime, ExitStatus, ProcessIdentity};
@@ -59,6 +59,7 @@ impl Agent {
     pub(super) fn take_exits(&mut self) -> Vec<(u32, ExitStatus)> {
         let now = RealClock.now();
         let mut exits = Vec::new();
+        let mut writes = Vec::new();
         let mut oom_killed = false;
         let (events, lost) = self.watching.drain();
         for event in events {
@@ -109,8 +110,20 @@ impl Agent {
                     );
                 }
                 ProbeEvent::OomDomain { .. } => counters.events("oom_domain", 1),
+                ProbeEvent::FileWritten {
+                    cgroup,
+                    file,
+                    pid,
+                    comm,
+                    ..
+                } => {
+                    counters.events("file_written", 1);
+                    let writer = Writer { pid, comm };
+                    writes.push(FileWrite { cgroup, file, writer });
+                }
             }
         }
+        let drifted = self.engine.files_written(writes);
         for (object, lost) in lost {
             warn!(
                 object,
@@ -119,7 +132,7 @@ impl Agent {
             self.engine.counters().events_lost(object, lost);
             self.engine.look_anew();
         }
-        if oom_killed {
+        if oom_killed || drifted {
             self.engine.settle(now);
         }
         self.stale = true;

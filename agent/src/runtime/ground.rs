@@ -184,6 +184,7 @@ fn is_switched_on(switches: &ProbeSwitches, object: &str) -> bool {
         "reclaim" | "reclaimx" => switches.stalls,
         "oom" | "oomx" => switches.oom,
         "foreign" => switches.foreign,
+        "writes" => switches.writes,
         _ => switches.lifecycle,
     }
 }

@@ -41,7 +41,7 @@ use plimsoll::model::{
     PodPhase, PodReport, ProcessIdentity, Shape,
 };
 use plimsoll::observe::pods::directory::PodDirectory;
-use plimsoll::runtime::engine::{Engine, Ports, Settings, Surroundings};
+use plimsoll::runtime::engine::{Engine, FileWrite, Ports, Settings, Surroundings, Writer};
 use tempfile::TempDir;
 use tokio::sync::watch;
 
@@ -466,6 +466,28 @@ impl FakeNode {
     pub fn meddle(&self, path: &str, file: ControlFile, value: &str) {
         let path = CgroupPath::parse(path).unwrap();
         self.machine.cgroups.write(&path, file, value).unwrap();
+    }
+
+    /// A probe tells the agent who wrote into which interface file: cgroup, file, process id and name, oldest first.
+    pub fn tell_of_writes(&mut self, writes: &[(&str, &str, u32, &str)]) {
+        let of = |(path, file, pid, comm): &(&str, &str, u32, &str)| FileWrite {
+            cgroup: self
+                .machine
+                .cgroups
+                .id(&CgroupPath::parse(path).unwrap())
+                .unwrap(),
+            file: (*file).to_owned(),
+            writer: Writer {
+                pid: *pid,
+                comm: (*comm).to_owned(),
+            },
+        };
+        let writes: Vec<_> = writes.iter().map(of).collect();
+        if let Some(Running { engine, .. }) = &mut self.running
+            && engine.files_written(writes)
+        {
+            engine.settle(self.now);
+        }
     }
 
     /// The agent's counters that are not zero, by series.

@@ -12,11 +12,13 @@
 mod agent;
 mod cgroups;
 mod contract;
+mod cpu_hotplug;
 mod cpusets;
 mod differential;
 #[path = "../native/probes/mod.rs"]
 mod probes;
 mod probes_memory;
 mod probes_parity;
+mod probes_writes;
 mod process;
 mod support;

@@ -1,5 +1,8 @@
 //! Writes that fail, values and cgroups that others change, processes that the kernel kills, manifests that are wrong.
 
+use std::io;
+use std::sync::{Arc, Mutex};
+
 use plimsoll::model::{CgroupPath, ControlFile, ExitStatus, PodPhase};
 use plimsoll_tests::node::FakeNode;
 
@@ -114,6 +117,73 @@ fn a_value_that_somebody_changed_is_set_again_and_counted() {
             .count(),
         4
     );
+}
+
+/// What the agent logs on this thread.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn says(&self, what: &str) -> bool {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).contains(what)
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_value_of_which_a_probe_tells_is_set_again_at_once_and_its_last_writer_is_named() {
+    let log = Log::default();
+    let writer = log.clone();
+    let logging = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _logging = tracing_subscriber::util::SubscriberInitExt::set_default(logging);
+    let mut node = FakeNode::new();
+    node.add("web", LIMITED);
+    let at = "poduid-web/main";
+    node.meddle(at, ControlFile::CpuMax, "20000 100000");
+    node.meddle(at, ControlFile::CpuMax, "max 100000");
+    node.meddle(at, ControlFile::MemoryMax, "max");
+    node.tell_of_writes(&[
+        (at, "cpu.max", 1, "systemd"),
+        (at, "cpu.max", 77, "sh"),
+        (at, "cpu.idle", 78, "sh"),
+        ("burstable", "memory.max", 79, "sh"),
+    ]);
+    assert_eq!(node.read(at, ControlFile::CpuMax), "100000 100000");
+    assert_eq!(node.read(at, ControlFile::MemoryMax), "67108864");
+    for file in ["cpu.max", "memory.max"] {
+        assert_eq!(
+            node.counter(&format!("plimsoll_drift_total{{file=\"{file}\"}}")),
+            1.0
+        );
+    }
+    assert!(log.says("somebody (pid 77, sh) changed a value"));
+    assert!(
+        log.says("somebody changed a value"),
+        "who wrote memory.max was not told"
+    );
+    assert!(!log.says("pid 1,") && !log.says("pid 78,") && !log.says("pid 79,"));
+}
+
+#[test]
+fn a_write_that_changes_nothing_is_no_drift() {
+    let mut node = FakeNode::new();
+    node.add("web", LIMITED);
+    let before = node.counters();
+    node.tell_of_writes(&[("poduid-web/main", "cpu.max", 1, "systemd")]);
+    assert_eq!(node.counters(), before);
 }
 
 #[test]

@@ -145,6 +145,7 @@ fn a_kernel_that_has_btf_has_what_every_object_requires() {
         assert_eq!(found.missing.get(REQUIRED), None, "{object:?}");
     }
     assert!(btf.has_function("oom_kill_process"));
+    assert!(btf.has_function("cgroup_file_write"));
     assert!(!btf.has_function("no_such_function"));
 }
 

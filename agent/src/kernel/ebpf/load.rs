@@ -161,7 +161,7 @@ impl Loaded {
         Ok(())
     }
 
-    /// Tells `life` below which cgroup to watch.
+    /// Tells `life` or `writes` below which cgroup to watch.
     ///
     /// # Errors
     /// [`LoadError::Map`].

@@ -41,6 +41,8 @@ pub struct Survey {
     pub oom_kill_process: bool,
     /// Tracepoints at both ends of interrupts that this kernel has beside those of devices.
     pub interrupts: Vec<&'static str>,
+    /// Whether the kernel has a function through which all files of cgroups are written.
+    pub cgroup_file_write: bool,
 }
 
 /// Interrupts of x86 that are no device's: the tracepoints at both ends.
@@ -72,7 +74,10 @@ impl KernelTypes {
         let btf = Btf::parse(&self.blob).map_err(|e| LoadError::NoTypes {
             reason: e.to_string(),
         })?;
-        let mut given = Given::from([("NUMA nodes", numa_nodes(Path::new(NODES)))]);
+        let mut given = Given::from([
+            ("NUMA nodes", numa_nodes(Path::new(NODES))),
+            ("own process", std::process::id()),
+        ]);
         given.extend(
             aya::util::nr_cpus()
                 .ok()
@@ -96,6 +101,7 @@ impl KernelTypes {
                 .flatten()
                 .copied()
                 .collect(),
+            cgroup_file_write: btf.has_function("cgroup_file_write"),
         })
     }
 

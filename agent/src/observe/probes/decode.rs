@@ -72,6 +72,7 @@ pub(super) fn event(bytes: &[u8], page: Bytes) -> Option<ProbeEvent> {
         kind::EXEC | kind::EXIT => size_of::<wire::Process>(),
         kind::OOM_VICTIM => size_of::<wire::OomVictim>(),
         kind::OOM_DOMAIN => size_of::<wire::OomDomain>(),
+        kind::FILE_WRITTEN => size_of::<wire::FileWritten>(),
         _ => return None,
     };
     if bytes.len() < length {
@@ -122,6 +123,17 @@ pub(super) fn event(bytes: &[u8], page: Bytes) -> Option<ProbeEvent> {
             }
         }
         kind::OOM_VICTIM => oom_victim(fields, page),
+        kind::FILE_WRITTEN => {
+            let (pid, cgroup, at) = (fields.half(), fields.cgroup(), fields.time());
+            let (comm, file) = (text(fields.take(16)), text(fields.take(wire::FILE_NAME_BYTES)));
+            ProbeEvent::FileWritten {
+                at,
+                cgroup,
+                file,
+                pid,
+                comm,
+            }
+        }
         _ => {
             let (pid, id, at) = (fields.half(), fields.cgroup(), fields.time());
             let (usage, max, points) = (fields.word(), fields.word(), fields.word());

@@ -108,4 +108,17 @@ pub enum ProbeEvent {
         /// The chosen process's badness in pages.
         points: u64,
     },
+    /// Somebody else than the agent wrote a value into a cgroup's file, and the kernel took it.
+    FileWritten {
+        /// When.
+        at: BootTime,
+        /// The cgroup.
+        cgroup: CgroupId,
+        /// The file's name, with anything unprintable replaced: `cpuset.cpus`.
+        file: String,
+        /// The process.
+        pid: u32,
+        /// Its name, which it may have chosen itself, with anything unprintable replaced.
+        comm: String,
+    },
 }

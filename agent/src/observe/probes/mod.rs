@@ -1,11 +1,11 @@
 //! The eBPF probes: what every cgroup uses, and what happens to cgroups and processes, as the kernel sees it.
 //!
 //! **Problem.** Reading a thousand cgroups through their files is slow, some figures (how long tasks waited for a
-//! CPU, who the OOM killer took and for whose sake) are in no file, and what lived between two readings is never
-//! seen. **How.** Seven eBPF objects, each optional. [`plan`] decides from a survey of the kernel which can work and
-//! says why the others cannot; [`Probes::start`] loads those and keeps what came of each. [`Probes::snapshot`] makes
-//! one pass over all cgroups below the root, [`Probes::drain_events`] hands over what happened, [`Probes::foreign`] tells
-//! what ran on CPUs that belong to one container.
+//! CPU, who the OOM killer took and for whose sake, who wrote a value) are in no file, and what lived between two
+//! readings is never seen. **How.** Eight eBPF objects, each optional. [`plan`] decides from a survey of the kernel which
+//! can work and says why the others cannot; [`Probes::start`] loads those and keeps what came of each.
+//! [`Probes::snapshot`] makes one pass over all cgroups below the root, [`Probes::drain_events`] hands over what happened,
+//! [`Probes::foreign`] tells what ran on CPUs that belong to one container.
 //!
 //! Nothing here fails as a whole: without any object there are an empty snapshot, no events, and a status that tells
 //! why. The cgroup files serve then; see [`crate::model::CgroupSample::fill_from`].

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use plimsoll_ebpf::wire::{CgroupRecord, NAME_BYTES, have, kind};
+use plimsoll_ebpf::wire::{CgroupRecord, FILE_NAME_BYTES, FileWritten, NAME_BYTES, have, kind};
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{CgroupId, CgroupSample, Limit, Stalls};
+use crate::model::{BootTime, CgroupId, CgroupSample, Limit, Stalls};
 
 const PAGE: Bytes = Bytes(4096);
 
@@ -94,6 +94,13 @@ fn an_events_text_is_printable() {
     assert_eq!(name, "evil??[31m?");
 }
 
+/// A name as the kernel writes it, ended by NUL.
+fn padded<const N: usize>(name: &str) -> [u8; N] {
+    let mut bytes = [0; N];
+    bytes[..name.len()].copy_from_slice(name.as_bytes());
+    bytes
+}
+
 proptest! {
     #[test]
     fn no_bytes_make_decoding_panic(kind in 0_u32..10, bytes in prop::collection::vec(any::<u8>(), 0..400)) {
@@ -101,6 +108,40 @@ proptest! {
         if let Some(ProbeEvent::Exec { comm, .. }) = decode::event(&event, PAGE) {
             prop_assert!(comm.len() <= 16);
         }
+    }
+
+    #[test]
+    fn a_write_comes_out_as_it_went_in(pid: u32, cgroup: u64, at: u64, file in "[a-z._]{0,31}", comm in "[ -~]{0,15}") {
+        let bytes = [
+            kind::FILE_WRITTEN.to_ne_bytes().as_slice(),
+            &pid.to_ne_bytes(),
+            &cgroup.to_ne_bytes(),
+            &at.to_ne_bytes(),
+            &padded::<16>(&comm),
+            &padded::<FILE_NAME_BYTES>(&file),
+        ].concat();
+        prop_assert_eq!(bytes.len(), size_of::<FileWritten>());
+        prop_assert_eq!(decode::event(&bytes[..bytes.len() - 1], PAGE), None);
+        let told = ProbeEvent::FileWritten {
+            at: BootTime(Duration::from_nanos(at)),
+            cgroup: CgroupId(cgroup),
+            file,
+            pid,
+            comm,
+        };
+        prop_assert_eq!(decode::event(&bytes, PAGE), Some(told));
+    }
+
+    #[test]
+    fn the_names_of_a_write_are_printable(names in prop::collection::vec(any::<u8>(), 16 + FILE_NAME_BYTES)) {
+        let mut bytes = kind::FILE_WRITTEN.to_ne_bytes().to_vec();
+        bytes.resize(24, 0);
+        bytes.extend(names);
+        let Some(ProbeEvent::FileWritten { file, comm, .. }) = decode::event(&bytes, PAGE) else {
+            return Err(TestCaseError::fail("no event"));
+        };
+        prop_assert!(comm.len() <= 16 && file.len() <= FILE_NAME_BYTES);
+        prop_assert!(file.bytes().chain(comm.bytes()).all(|byte| matches!(byte, b' '..=b'~')));
     }
 
     #[test]

@@ -179,8 +179,8 @@ impl Probes {
                     self.over_high = Some(stalled);
                 }
             }
-            Object::Life | Object::Oom | Object::Oomx => {
-                if object == Object::Life {
+            Object::Life | Object::Oom | Object::Oomx | Object::Writes => {
+                if matches!(object, Object::Life | Object::Writes) {
                     loaded.set_root(context.root)?;
                 }
                 let ring = Ring::new(&mut loaded)?;

@@ -79,6 +79,8 @@ fn targets(object: Object, survey: &Survey) -> Result<BTreeMap<&'static str, &'s
         },
         Object::Oomx if survey.oom_kill_process => Ok(same(&["oom_kill_process"])),
         Object::Oomx => Err("this kernel has no function oom_kill_process".to_owned()),
+        Object::Writes if survey.cgroup_file_write => Ok(same(&["cgroup_file_write"])),
+        Object::Writes => Err("this kernel has no function cgroup_file_write".to_owned()),
         Object::Reclaim => Ok(same(&RECLAIM_EVENTS)),
         Object::Reclaimx => {
             let function = survey
@@ -123,6 +125,7 @@ mod tests {
             over_high: Some("__mem_cgroup_handle_over_high"),
             oom_kill_process: true,
             interrupts: vec!["local_timer_entry", "local_timer_exit"],
+            cgroup_file_write: true,
         }
     }
 
@@ -170,6 +173,10 @@ mod tests {
         assert_eq!(
             skipped(&with(|host| host.oom_kill_process = false)),
             [Object::Oomx]
+        );
+        assert_eq!(
+            skipped(&with(|host| host.cgroup_file_write = false)),
+            [Object::Writes]
         );
         assert_eq!(skipped(&with(|host| host.over_high = None)), [Object::Reclaimx]);
         for object in Object::ALL {

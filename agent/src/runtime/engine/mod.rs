@@ -37,6 +37,7 @@ mod verifying;
 mod wanting;
 
 pub(super) use reading::extent;
+pub use reading::{FileWrite, Writer};
 pub use sampling::{OomVictim, SampleTime};
 pub use telling::Surroundings;
 pub use verifying::Owner;

@@ -174,8 +174,9 @@ fn without_probes_the_files_figures_are_served() {
 #[ignore = "needs a machine of its own"]
 fn this_node_passes_the_check() {
     // One probe has all that a probe needs of the kernel, and the others take seconds under emulation.
-    let host =
-        Host::new("probes: {usage: false, stalls: false, oom: false, lifecycle: false, foreign: false}\n");
+    let host = Host::new(
+        "probes: {usage: false, stalls: false, oom: false, lifecycle: false, foreign: false, writes: false}\n",
+    );
     let (status, said) = run(host.agent.command("check"));
     assert_eq!(status, Some(0), "{said}");
     for part in ["memory", "BTF"] {

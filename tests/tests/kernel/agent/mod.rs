@@ -6,6 +6,7 @@
 mod alone;
 mod input;
 mod life;
+mod meddling;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,8 +22,7 @@ use crate::support::until;
 const PROGRAM: &str = "/bin/plimsoll";
 const MOUNT: &str = "/sys/fs/cgroup";
 /// Probes take seconds to load under emulation; tests that are not about them do without.
-const NO_PROBES: &str =
-    "probes: {cpu: false, usage: false, stalls: false, oom: false, lifecycle: false, foreign: false}\n";
+const NO_PROBES: &str = "probes: {cpu: false, usage: false, stalls: false, oom: false, lifecycle: false, foreign: false, writes: false}\n";
 /// Longest wait for what must come.
 const PATIENCE: Duration = Duration::from_secs(60);
 
