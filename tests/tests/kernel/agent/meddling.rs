@@ -9,10 +9,13 @@ use super::{Host, until};
 const SLEEPER: &str =
     "containers: [{name: main, command: [sleep, '1000'], resources: {limits: {cpu: 500m, memory: 64Mi}}}]";
 const POD: &str = "poduid-web";
+/// A container with a CPU of its own, which is its pod's list; it has no list itself.
+const OWNER: &str =
+    "containers: [{name: main, command: [sleep, '1000'], resources: {limits: {cpu: 1, memory: 64Mi}}}]";
+const EXCLUSIVE: &str = "poduid-own";
 /// Passes so far apart that only the probe can be why something was noticed. The others take seconds to load under
 /// emulation.
-const PROBE_ONLY: &str =
-    "reconcilePeriod: 1m\nprobes: {cpu: false, usage: false, stalls: false, oom: false, lifecycle: false}\n";
+const PROBE_ONLY: &str = "reconcilePeriod: 1m\ncpuManagerPolicy: static\nsystemReserved: {cpu: 100m}\nprobes: {cpu: false, usage: false, stalls: false, oom: false, lifecycle: false}\n";
 
 /// Writes as somebody else does; the process that it was.
 fn meddle(file: &Path, value: &str) -> u32 {
@@ -28,6 +31,7 @@ fn a_changed_value_is_put_right_at_once_and_the_log_names_who_it_was() {
     let mut host = Host::new(PROBE_ONLY);
     host.agent.start().unwrap();
     let web = host.start("web", SLEEPER);
+    host.start("own", OWNER);
     host.wait(|report| {
         let mut probes = report.probes.iter();
         probes.any(|probe| probe.name == "writes" && probe.attached)
@@ -35,6 +39,7 @@ fn a_changed_value_is_put_right_at_once_and_the_log_names_who_it_was() {
     for (path, file, value, event) in [
         (POD.to_owned(), "cpu.max", "max 100000", "changed a value"),
         (format!("{POD}/main"), "memory.max", "max", "changed a value"),
+        (EXCLUSIVE.to_owned(), "cpuset.cpus", "0-1", "changed a value"),
         (
             POD.to_owned(),
             "cgroup.subtree_control",
