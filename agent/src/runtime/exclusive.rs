@@ -6,12 +6,12 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use tracing::warn;
+use tracing::{error, warn};
 
-use super::Agent;
 use super::engine::Owner;
+use super::{Agent, ground};
 use crate::kernel::clock::{Clock, RealClock};
-use crate::model::{CgroupId, CgroupPath, CpuId, CpuSet, ForeignReport, ForeignTime, Intruder};
+use crate::model::{BootTime, CgroupId, CgroupPath, CpuId, CpuSet, ForeignReport, ForeignTime, Intruder};
 use crate::observe::probes::Foreign;
 use crate::observe::running::strangers;
 
@@ -71,6 +71,14 @@ impl Exclusive {
     }
 }
 
+fn words(cpus: &CpuSet) -> String {
+    if cpus.is_empty() {
+        "none".to_owned()
+    } else {
+        cpus.to_string()
+    }
+}
+
 fn since(
     now: &BTreeMap<CpuId, ForeignTime>,
     begun: &BTreeMap<CpuId, ForeignTime>,
@@ -81,6 +89,28 @@ fn since(
 }
 
 impl Agent {
+    /// Looks whether CPUs went or came, and begins anew with those that are there.
+    pub(super) fn look_at_cpus(&mut self, now: BootTime) {
+        let Some(watch) = &mut self.cpus else { return };
+        let change = match watch.look() {
+            Ok(Some(change)) => change,
+            Ok(None) => return,
+            Err(error) => {
+                warn!(%error, "the machine's CPUs cannot be looked at; tried again");
+                return;
+            }
+        };
+        let told = format!(
+            "CPUs went: {}; came: {}",
+            words(&change.went),
+            words(&change.came)
+        );
+        match ground::allotment_after(&self.config, &self.settings, watch.cpus().clone()) {
+            Ok(allotment) => self.engine.cpus_changed(allotment, told, now),
+            Err(error) => error!("{told}; all is left as it was: {error:#}"),
+        }
+    }
+
     /// Looks who is on CPUs that containers wait for, and lets those start that are alone there.
     pub(super) fn look_for_strangers(&mut self) {
         let owners = self.engine.owners();

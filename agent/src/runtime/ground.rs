@@ -23,9 +23,10 @@ use crate::kernel::node_facts::Machine;
 use crate::kernel::process::{LogFiles, RealProcesses};
 use crate::kernel::state_dir::StateDir;
 use crate::metrics::AgentCounters;
-use crate::model::{CgroupDriver, CgroupPath, Controller, Layout, ProbeReport};
+use crate::model::{CgroupDriver, CgroupPath, Controller, Layout, MachineCpus, ProbeReport};
+use crate::observe::node;
 use crate::observe::probes::{ProbeState, Probes, SWITCH};
-use crate::observe::{node, supply};
+use crate::observe::supply::{self, Supply};
 
 /// The ground, before anything is built on it.
 pub(super) struct Ground {
@@ -123,9 +124,29 @@ pub(super) fn allotment(config: &Config, settings: &Settings) -> anyhow::Result<
         );
     }
     let supply = supply::live(&Machine::default()).context("how the machine's CPUs lie")?;
+    Ok(Some(allot(config, settings, supply)?))
+}
+
+/// The same for a machine of which some CPUs went or came. Reserved ones that went are not missed: what is left of them is
+/// reserved.
+///
+/// # Errors
+/// The configuration does not fit what is left.
+pub(super) fn allotment_after(
+    config: &Config,
+    settings: &Settings,
+    cpus: MachineCpus,
+) -> anyhow::Result<Allotment> {
+    let mut config = config.clone();
+    config.reserved_system_cpus &= cpus.topology.cpus();
+    let supply = supply::live(&Machine::default()).context("how the machine's CPUs lie")?;
+    allot(&config, settings, Supply { cpus, ..supply })
+}
+
+fn allot(config: &Config, settings: &Settings, supply: Supply) -> anyhow::Result<Allotment> {
     let memory = supply.memory.as_deref().unwrap_or_default();
     let managers = managers(config, &settings.policy, &supply.cpus, &supply.capacity, memory)?;
-    Ok(Some(Allotment::new(managers, supply.cpus.topology)))
+    Ok(Allotment::new(managers, supply.cpus.topology))
 }
 
 /// The root cgroup below the mount.

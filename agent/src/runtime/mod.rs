@@ -29,12 +29,13 @@ use crate::config::Config;
 use crate::kernel::cgroup_fs::RootClaim;
 use crate::kernel::clock::{Clock, RealClock};
 use crate::kernel::heap;
-use crate::kernel::node_facts;
+use crate::kernel::node_facts::{self, Machine};
 use crate::kernel::notify;
 use crate::kernel::readiness::Readiness;
 use crate::model::{BootTime, ProbeReport, ProcessIdentity};
+use crate::observe::cpu_watch::CpuWatch;
 use crate::observe::pods::directory::{DEBOUNCE, PodDirectory};
-use engine::{Engine, SampleTime, Surroundings};
+use engine::{Engine, SampleTime, Settings, Surroundings};
 use exclusive::Exclusive;
 use ground::Ground;
 use sampler::Sampler;
@@ -75,6 +76,9 @@ struct Agent {
     manifests: Readiness,
     watching: Watching,
     exclusive: Exclusive,
+    /// The machine's CPUs, where some are given out.
+    cpus: Option<CpuWatch>,
+    settings: Settings,
     /// The root cgroup's directory.
     root: PathBuf,
     sampler: Sampler,
@@ -98,6 +102,7 @@ impl Agent {
             ground.protect_self();
         }
         let mut engine = ground.engine(&config, served.counters())?;
+        let gives_cpus = engine.gives_cpus();
         engine.recover(RealClock.now());
         let directory = PodDirectory::open(&config.static_pod_path, &ground.settings.node_name)?;
         let manifests = Readiness::new(&directory).context("the manifest directory's events")?;
@@ -107,6 +112,10 @@ impl Agent {
             manifests,
             watching: Watching::default(),
             exclusive: Exclusive::default(),
+            cpus: gives_cpus
+                .then(|| CpuWatch::new(Machine::default()))
+                .transpose()?,
+            settings: ground.settings,
             root: ground.directory,
             sampler: Sampler::new(ground.fs),
             _claim: ground.claim,
@@ -187,6 +196,7 @@ impl Agent {
             self.look_at_manifests();
         }
         self.take_probe_events();
+        self.look_at_cpus(begun);
         self.engine.tick(begun);
         self.look_for_strangers();
         self.watch_fresh();

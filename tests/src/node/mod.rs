@@ -38,7 +38,7 @@ use plimsoll::metrics::{Format, Metrics};
 use plimsoll::model::{
     BootTime, Bytes, CgroupPath, ContainerName, ContainerPhase, ContainerReport, ControlFile, Controller,
     CpuSet, ExitStatus, HugePageSize, Intruder, MachineCpus, MilliCpu, NodeCapacity, NodeReport, NumaMemory,
-    PodPhase, PodReport, ProcessIdentity, Shape,
+    PodPhase, PodReport, ProcessIdentity, Shape, Topology,
 };
 use plimsoll::observe::pods::directory::PodDirectory;
 use plimsoll::runtime::engine::{Engine, FileWrite, Ports, Settings, Surroundings, Writer};
@@ -69,6 +69,8 @@ pub struct FakeNode {
     files: TempDir,
     settings: Settings,
     shape: Shape,
+    offline: CpuSet,
+    config: Config,
     allotment: Option<Allotment>,
     /// Who is found on containers' own CPUs.
     pub strangers: Vec<Intruder>,
@@ -126,6 +128,8 @@ impl FakeNode {
         let machine = Machine::new(files.path().join("cgroups"), cgroups);
         let mut node = Self {
             shape,
+            offline: CpuSet::EMPTY,
+            config: config.clone(),
             allotment: None,
             machine,
             now: BootTime(Duration::from_secs(10_000)),
@@ -148,24 +152,60 @@ impl FakeNode {
     fn configure_with(&mut self, config: &Config) {
         assert!(self.running.is_none(), "the agent runs");
         self.settings.policy = PlacementPolicy::from_config(config).unwrap();
-        let topology = self.shape.build();
-        let nodes = topology.numa_nodes().len();
-        self.allotment = (config.cpu_manager_policy != CpuManagerPolicy::None).then(|| {
-            let machine = MachineCpus {
-                topology: topology.clone(),
-                offline: CpuSet::EMPTY,
-                isolated: CpuSet::EMPTY,
-                nohz_full: CpuSet::EMPTY,
-                kinds: Vec::new(),
-            };
-            let memory = NumaMemory {
-                total: Bytes(8 << 30),
-                ..NumaMemory::default()
-            };
-            let (settings, memory) = (&self.settings, vec![memory; nodes]);
-            let managers = managers(config, &settings.policy, &machine, &settings.capacity, &memory);
-            Allotment::new(managers.unwrap(), topology)
-        });
+        self.config = config.clone();
+        self.allotment = self.allotment();
+    }
+
+    /// What there is to give out of the CPUs that are online.
+    fn allotment(&self) -> Option<Allotment> {
+        if self.config.cpu_manager_policy == CpuManagerPolicy::None {
+            return None;
+        }
+        let whole = self.shape.build();
+        let online = whole
+            .records()
+            .iter()
+            .filter(|record| !self.offline.contains(record.cpu));
+        let topology = Topology::new(online.copied(), whole.numa_records().to_vec()).unwrap();
+        let machine = MachineCpus {
+            topology: topology.clone(),
+            offline: self.offline.clone(),
+            isolated: CpuSet::EMPTY,
+            nohz_full: CpuSet::EMPTY,
+            kinds: Vec::new(),
+        };
+        let memory = NumaMemory {
+            total: Bytes(8 << 30),
+            ..NumaMemory::default()
+        };
+        let (settings, memory) = (&self.settings, vec![memory; topology.numa_nodes().len()]);
+        let managers = managers(
+            &self.config,
+            &settings.policy,
+            &machine,
+            &settings.capacity,
+            &memory,
+        );
+        Some(Allotment::new(managers.unwrap(), topology))
+    }
+
+    /// Takes CPUs offline, or brings them back; the agent, which gives CPUs, is told.
+    pub fn set_online(&mut self, cpus: &str, online: bool) {
+        let cpus = CpuSet::parse(cpus).unwrap();
+        for cpu in cpus.iter() {
+            self.machine.cgroups.set_online(cpu, online);
+        }
+        self.offline = if online {
+            &self.offline - &cpus
+        } else {
+            &self.offline | &cpus
+        };
+        let allotment = self.allotment();
+        let now = self.now;
+        if let Some(Running { engine, .. }) = &mut self.running {
+            engine.cpus_changed(allotment.unwrap(), format!("{cpus} online: {online}"), now);
+        }
+        self.pass();
     }
 
     /// The file of who has which CPUs.

@@ -212,3 +212,46 @@ fn a_task_of_another_pod_that_is_still_there_is_waited_for_and_the_systems_are_n
     let grant = node.container("db", "main").cpus.unwrap().grant.unwrap();
     assert_eq!(grant.clean_after, Some(Duration::from_millis(1)));
 }
+
+#[test]
+fn a_list_that_somebody_widens_is_narrowed_within_a_pass() {
+    let mut node = FakeNode::of(STATIC, SHAPE);
+    node.add("db", &own(2));
+    // Many others, so that the slices of the read-back take long to come around.
+    for number in 0..50 {
+        node.add(&format!("web{number}"), SHARED);
+    }
+    for path in ["poduid-db/main", "poduid-db", "besteffort"] {
+        let before = has(&node, path);
+        node.meddle(path, ControlFile::CpusetCpus, "0-15");
+        node.pass();
+        assert_eq!(has(&node, path), before, "{path}");
+    }
+}
+
+#[test]
+fn a_cpu_that_goes_is_replaced_where_it_was_somebodys_own_and_may_come_back() {
+    let mut node = busy();
+    let [_, db, queue] = places(&node);
+    assert_eq!(db, "1-2,9-10");
+    let process = node.process("db", "main");
+    node.set_online("2", false);
+    node.seconds(2);
+    let [web, now, still] = places(&node).map(|cpus| CpuSet::parse(&cpus).unwrap());
+    let kept = CpuSet::parse("1,9-10").unwrap();
+    assert!(kept.is_subset(&now) && now.len() == 4, "{now}");
+    assert_eq!((node.process("db", "main"), still.to_string()), (process, queue));
+    assert!(web.is_disjoint(&now) && web.len() == 9, "{web}");
+    assert!(
+        node.report()
+            .cpus
+            .unwrap()
+            .changes
+            .iter()
+            .any(|change| change.contains("2 online: false"))
+    );
+    node.set_online("2", true);
+    node.seconds(2);
+    assert_eq!(CpuSet::parse(&places(&node)[0]).unwrap().len(), 10);
+    assert_eq!(node.machine.together(), Vec::<String>::new());
+}

@@ -323,6 +323,12 @@ impl Engine {
         &self.settings.root
     }
 
+    /// Whether CPUs or memory are given out.
+    #[must_use]
+    pub fn gives_cpus(&self) -> bool {
+        self.allotment.is_some()
+    }
+
     /// How many pods are known, those on their way out included.
     #[must_use]
     pub fn pod_count(&self) -> usize {

@@ -120,6 +120,20 @@ impl Engine {
         }
     }
 
+    /// Cgroups with a list of CPUs that do not have those any more which they had at the last look. These are looked at in
+    /// each pass: who has which CPUs cannot wait until the slice comes around.
+    fn moved(&self) -> Vec<CgroupPath> {
+        let file = ControlFile::CpusetCpusEffective;
+        let had = |path: &CgroupPath| self.actual.cgroups.get(path)?.values.get(&file);
+        let listed = self.cpusets.listed().filter_map(|path| Some((path, had(path)?)));
+        let moved = listed.filter(|(path, had)| {
+            // One that is gone, or cannot be read, is found out about by reading all of it.
+            let has = self.ports.cgroups.read(path, file);
+            !has.is_ok_and(|has| has.trim_end() == had.as_str())
+        });
+        moved.map(|(path, _)| path.clone()).collect()
+    }
+
     /// Reads a slice of the tree back; what differs from what was written is drift.
     pub(super) fn read_back(&mut self) {
         let count = (self.actual.cgroups.len() / PASSES_AROUND).max(SMALLEST_SLICE);
@@ -150,6 +164,12 @@ impl Engine {
             .any(|wanted| !there.any(|path| path == wanted));
         let nobody = Writers::new();
         for (path, _) in slice {
+            drifted |= self.tell_drift(path, &nobody);
+        }
+        let moved = self.moved();
+        self.reread_paths(&moved);
+        self.reread_effective(&moved);
+        for path in &moved {
             drifted |= self.tell_drift(path, &nobody);
         }
         self.unsettled |= drifted;
