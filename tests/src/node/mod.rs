@@ -510,21 +510,17 @@ impl FakeNode {
 
     /// A probe tells the agent who wrote into which interface file: cgroup, file, process id and name, oldest first.
     pub fn tell_of_writes(&mut self, writes: &[(&str, &str, u32, &str)]) {
-        let of = |(path, file, pid, comm): &(&str, &str, u32, &str)| FileWrite {
-            cgroup: self
-                .machine
-                .cgroups
-                .id(&CgroupPath::parse(path).unwrap())
-                .unwrap(),
-            file: (*file).to_owned(),
-            writer: Writer {
-                pid: *pid,
-                comm: (*comm).to_owned(),
-            },
-        };
-        let writes: Vec<_> = writes.iter().map(of).collect();
+        let told = writes.iter().map(|&(path, file, pid, comm)| {
+            let path = CgroupPath::parse(path).unwrap();
+            let comm = comm.to_owned();
+            FileWrite {
+                cgroup: self.machine.cgroups.id(&path).unwrap(),
+                file: file.to_owned(),
+                writer: Writer { pid, comm },
+            }
+        });
         if let Some(Running { engine, .. }) = &mut self.running
-            && engine.files_written(writes)
+            && engine.files_written(told)
         {
             engine.settle(self.now);
         }

@@ -15,7 +15,8 @@ const OWNER: &str =
 const EXCLUSIVE: &str = "poduid-own";
 /// Passes so far apart that only the probe can be why something was noticed. The others take seconds to load under
 /// emulation.
-const PROBE_ONLY: &str = "reconcilePeriod: 1m\ncpuManagerPolicy: static\nsystemReserved: {cpu: 100m}\nprobes: {cpu: false, usage: false, stalls: false, oom: false, lifecycle: false}\n";
+const PROBE_ONLY: &str = "reconcilePeriod: 1m\ncpuManagerPolicy: static\nsystemReserved: {cpu: 100m}\n\
+    probes: {cpu: false, usage: false, stalls: false, oom: false, lifecycle: false, foreign: false}\n";
 
 /// Writes as somebody else does; the process that it was.
 fn meddle(file: &Path, value: &str) -> u32 {
