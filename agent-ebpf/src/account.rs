@@ -4,6 +4,7 @@
 //! - [`delay_bucket`] is monotone and below [`DELAY_BUCKETS`].
 //! - A delay in bucket `i`, the last one aside, is below [`bucket_bound_nsec`]`(i)` and, the first one aside, not
 //!   below `bucket_bound_nsec(i - 1)`.
+//! - [`place_of`] is below 2 to the power of [`PLACES_BITS`].
 
 /// Buckets of the run-queue delay histogram.
 pub const DELAY_BUCKETS: usize = 16;
@@ -53,6 +54,20 @@ pub const fn bucket_bound_nsec(bucket: usize) -> Option<u64> {
     }
 }
 
+/// A CPU has 2 to this power places for totals of cgroups at hand.
+pub const PLACES_BITS: u32 = 7;
+
+/// The place of a cgroup's totals among those at hand, the same on every CPU.
+///
+/// Ids of cgroups lie apart by steps, since each file of their directories takes one too. Fibonacci hashing spreads
+/// them; folded once before, they spread with the steps too that alone would bring it near a whole number of turns.
+#[inline(always)]
+#[must_use]
+pub const fn place_of(cgroup: u64) -> usize {
+    let folded = cgroup ^ (cgroup >> PLACES_BITS);
+    (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - PLACES_BITS)) as usize
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,5 +99,16 @@ mod tests {
             last = bucket;
         }
         assert_eq!(last, DELAY_BUCKETS - 1);
+    }
+
+    #[test]
+    fn ids_in_steps_of_any_size_share_few_places() {
+        for step in 1..400 {
+            let mut taken = [0; 1 << PLACES_BITS];
+            for n in 0..taken.len() as u64 {
+                taken[place_of(4_711 + n * step)] += 1;
+            }
+            assert!(taken.iter().all(|n| *n <= 8), "steps of {step}: {taken:?}");
+        }
     }
 }

@@ -1,7 +1,10 @@
 //! Names and sizes of the maps.
 
-/// `usage`: cgroup id → [`crate::wire::RunTime`], one value a CPU.
+/// `usage`: cgroup id → [`crate::wire::RunTime`], one value a CPU. A value is as of when the CPU last put it away: what
+/// counts is what the program `ask` adds up.
 pub const RUN_TIME: &str = "RUN_TIME";
+/// `usage`: one [`crate::wire::Asked`], mapped by the agent.
+pub const ASKED: &str = "ASKED";
 /// Cgroups that `usage`, `reclaim` and `reclaimx` can account for at once.
 pub const MAX_CGROUPS: u32 = 8192;
 

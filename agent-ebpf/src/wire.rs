@@ -15,16 +15,14 @@ pub struct RunTime {
     pub delays: [u64; DELAY_BUCKETS],
 }
 
-/// The task that was seen coming in on a CPU, with its totals at that moment.
+/// A question about one cgroup, and its answer.
 #[repr(C)]
-#[derive(Debug, Clone, Copy, Default)]
-pub struct OnCpu {
-    /// Its thread id; 0 when none.
-    pub pid: u64,
-    /// `sched_info.run_delay`.
-    pub delay_nsec: u64,
-    /// `se.sum_exec_runtime`.
-    pub run_nsec: u64,
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// Its id, set by the agent.
+    pub cgroup: u64,
+    /// What its own tasks ran and waited, all CPUs together.
+    pub run: RunTime,
 }
 
 /// The state of a pass.
@@ -304,7 +302,7 @@ macro_rules! sizes {
 
 sizes! {
     RunTime = 16 + 8 * DELAY_BUCKETS,
-    OnCpu = 24,
+    Asked = 8 + size_of::<RunTime>(),
     WalkState = 72,
     CgroupRecord = 24 + 8 * (4 + 4 + 6 + 5 + 5) + size_of::<RunTime>(),
     Root = 16,

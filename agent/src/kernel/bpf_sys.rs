@@ -9,7 +9,6 @@ use std::ptr::NonNull;
 use aya::Pod;
 use rustix::mm::{MapFlags, ProtFlags};
 
-const MAP_LOOKUP_ELEM: libc::c_long = 1;
 const MAP_DELETE_ELEM: libc::c_long = 3;
 const MAP_LOOKUP_BATCH: libc::c_long = 24;
 const LINK_CREATE: libc::c_long = 28;
@@ -117,22 +116,6 @@ pub(super) fn lookup_batch(
     match result {
         Ok(_) => Ok((copied, false)),
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok((copied, true)),
-        Err(error) => Err(error),
-    }
-}
-
-/// Copies one entry; false when it is not there. `value` has room for the values of all CPUs.
-pub(super) fn lookup(map: BorrowedFd<'_>, key: u64, value: &mut [u8]) -> io::Result<bool> {
-    let mut words = [
-        pair(number(map), 0),
-        &raw const key as u64,
-        value.as_mut_ptr() as u64,
-        0,
-    ];
-    // SAFETY: the key is 8 bytes, as the map's keys, and the value has room, both checked when the map was opened.
-    match unsafe { bpf(MAP_LOOKUP_ELEM, &mut words) } {
-        Ok(_) => Ok(true),
-        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
         Err(error) => Err(error),
     }
 }

@@ -2,15 +2,21 @@
 //!
 //! Two processes on one CPU send a byte back and forth. Runs without a program, with the empty one and with the
 //! probe take turns, so that what the machine does otherwise meets all three alike. The kernel's own count of a
-//! program's time is taken in runs apart, because taking it costs some 30 ns a switch itself.
+//! program's time is taken in runs apart, because taking it costs some 30 ns a switch itself; what the empty program
+//! is counted with is taken off. Those runs are made with both processes in one cgroup, in two, and in two whose
+//! totals want the same place on the CPU, which is the worst that two can do.
 
 use std::error::Error;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
+use std::{fs, io};
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 use plimsoll::kernel::ebpf::{KernelTypes, Loaded, OBJECTS, Survey, run_statistics};
 use plimsoll_ebpf::Object;
+use plimsoll_ebpf::account::place_of;
 
 use super::echo::Echo;
 use super::{Bench, Figure, Figures, percentile};
@@ -38,17 +44,44 @@ impl Kernel {
     }
 }
 
-pub(super) fn figures(_: &Bench) -> Figures {
+/// A cgroup of the benchmark's own.
+struct Neighbour(PathBuf);
+
+impl Neighbour {
+    /// One whose totals want the place that this process's want, or another one.
+    fn make(mount: &Path, same_place: bool) -> io::Result<Self> {
+        let here = fs::read_to_string("/proc/self/cgroup")?;
+        let here = here.lines().find_map(|line| line.strip_prefix("0::/"));
+        let place = place_of(fs::metadata(mount.join(here.unwrap_or_default()))?.ino());
+        for n in 0..10_000 {
+            let cgroup = Self(mount.join(format!("plimsoll-bench-switch-{n}")));
+            fs::create_dir(&cgroup.0)?;
+            if (place_of(fs::metadata(&cgroup.0)?.ino()) == place) == same_place {
+                return Ok(cgroup);
+            }
+        }
+        Err(io::Error::other("no cgroup wants the place"))
+    }
+}
+
+impl Drop for Neighbour {
+    fn drop(&mut self) {
+        // What is left behind is an empty cgroup, and the next run says so.
+        let _removed = fs::remove_dir(&self.0);
+    }
+}
+
+pub(super) fn figures(bench: &Bench) -> Figures {
     let types = KernelTypes::read()?;
     let survey = types.survey()?;
     let kernel = Kernel { types, survey };
     let allowed = sched_getaffinity(Pid::from_raw(0))?;
-    let measured = measure(&kernel);
+    let measured = measure(&kernel, &bench.mount);
     sched_setaffinity(Pid::from_raw(0), &allowed)?;
     measured
 }
 
-fn measure(kernel: &Kernel) -> Figures {
+fn measure(kernel: &Kernel, mount: &Path) -> Figures {
     let mut echo = Echo::start()?;
     echo.share_cpu(last_cpu()?)?;
     let mut runs: [Vec<f64>; 3] = Default::default();
@@ -61,14 +94,7 @@ fn measure(kernel: &Kernel) -> Figures {
     }
     let [bare, empty, probe] = runs.map(|mut runs| percentile(&mut runs, 50));
     let slower = |with: f64| (with / bare - 1.0) * 100.0;
-    let counted = |program| counted(kernel, program, &mut echo);
-    let (mut by_kernel, mut by_kernel_empty) = (Vec::new(), Vec::new());
-    let mut counted = counted;
-    for _ in 0..5 {
-        by_kernel_empty.push(counted(EMPTY)?);
-        by_kernel.push(counted(PROBE)?);
-    }
-    Ok(vec![
+    let mut figures = vec![
         Figure::beside("switch: pipe ping-pong with the probe", probe, "ns", bare),
         Figure::beside("switch: pipe ping-pong with an empty program", empty, "ns", bare),
         Figure::alone(
@@ -76,11 +102,39 @@ fn measure(kernel: &Kernel) -> Figures {
             slower(probe) - slower(empty),
             "points",
         ),
+    ];
+    figures.extend(by_statistics(kernel, &mut echo, "one cgroup")?);
+    drop(echo);
+    for (what, same_place) in [("two cgroups", false), ("two cgroups of one place", true)] {
+        let cgroup = Neighbour::make(mount, same_place)?;
+        let mut echo = Echo::start()?;
+        echo.share_cpu(last_cpu()?)?;
+        fs::write(cgroup.0.join("cgroup.procs"), echo.pid().to_string())?;
+        figures.extend(by_statistics(kernel, &mut echo, what)?);
+        drop(echo);
+    }
+    Ok(figures)
+}
+
+/// What the kernel counts for a run of the probe, and how much of it is the probe's own.
+fn by_statistics(kernel: &Kernel, echo: &mut Echo, what: &str) -> Figures {
+    let (mut probe, mut empty) = (Vec::new(), Vec::new());
+    for _ in 0..5 {
+        empty.push(counted(kernel, EMPTY, echo)?);
+        probe.push(counted(kernel, PROBE, echo)?);
+    }
+    let [probe, empty] = [probe, empty].map(|mut runs| percentile(&mut runs, 50));
+    Ok(vec![
         Figure::beside(
-            "switch: one run of the probe by BPF statistics",
-            percentile(&mut by_kernel, 50),
+            format!("switch: a run by BPF statistics, {what}"),
+            probe,
             "ns",
-            percentile(&mut by_kernel_empty, 50),
+            empty,
+        ),
+        Figure::alone(
+            format!("switch: of it the probe's own, {what}"),
+            probe - empty,
+            "ns",
         ),
     ])
 }

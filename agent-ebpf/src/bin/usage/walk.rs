@@ -20,7 +20,7 @@ use plimsoll_ebpf::kernel::{copy, field, known, peek};
 use plimsoll_ebpf::wire::{CgroupRecord, WalkState, have};
 use plimsoll_ebpf::{fact, maps};
 
-use crate::{FACTS, memory, switch};
+use crate::{FACTS, collect, memory};
 
 #[map]
 static RECORDS: Array<CgroupRecord> = Array::with_max_entries(maps::MAX_RECORDS, BPF_F_MMAPABLE);
@@ -258,7 +258,8 @@ fn visit(at: &mut Position, head: &Head) -> bool {
         // No task of it ran since the last pass, so none was switched out.
         record.have |= collected;
     } else if at.run_counted == 1 {
-        switch::fill(record);
+        collect::collect(record.id, &mut record.run);
+        record.have |= have::RUN;
         // Its CPU time is charged a moment before the switch is counted: one pass may see the one without the other.
         if idle {
             record.have |= have::SETTLED;

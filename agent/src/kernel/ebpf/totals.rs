@@ -67,16 +67,6 @@ impl<const WORDS: usize> Totals<WORDS> {
         }
     }
 
-    /// The sums of one cgroup; none when nothing was counted for it.
-    ///
-    /// # Errors
-    /// The kernel's.
-    pub(super) fn get(&self, cgroup: u64) -> io::Result<Option<[u64; WORDS]>> {
-        let mut value = vec![0; 8 * WORDS * self.cpus];
-        let found = bpf_sys::lookup(self.map.fd().as_fd(), cgroup, &mut value)?;
-        Ok(found.then(|| sum(&value)))
-    }
-
     /// Forgets a cgroup.
     ///
     /// # Errors

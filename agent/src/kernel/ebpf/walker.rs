@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 
 use aya::maps::Array;
 use aya::programs::RawTracePointRunOptions;
-use plimsoll_ebpf::wire::{CgroupRecord, Root, WalkState};
+use plimsoll_ebpf::wire::{Asked, CgroupRecord, Root, RunTime, WalkState};
 use plimsoll_ebpf::{Object, maps};
 use rustix::fs::{Mode, OFlags};
 
@@ -18,14 +18,15 @@ use crate::kernel::bpf_sys::MappedArray;
 
 const OBJECT: Object = Object::Usage;
 
-/// Words of a [`plimsoll_ebpf::wire::RunTime`].
-const RUN_TIME_WORDS: usize = size_of::<plimsoll_ebpf::wire::RunTime>() / 8;
+/// Words of a [`RunTime`].
+const RUN_TIME_WORDS: usize = size_of::<RunTime>() / 8;
 
 /// Runs passes and holds the records of the last one.
 pub struct Walker {
     loaded: Loaded,
     records: MappedArray<CgroupRecord>,
     state: MappedArray<WalkState>,
+    asked: MappedArray<Asked>,
     run_time: Totals<RUN_TIME_WORDS>,
     root: Root,
     /// Files of the root whose reading makes the kernel add up what its CPUs have counted since.
@@ -57,17 +58,19 @@ impl Walker {
             }
         };
         let run_time = Totals::new(&mut loaded, maps::RUN_TIME)?;
-        for name in ["walk", "read_kernel"] {
+        for name in ["walk", "read_kernel", "ask"] {
             loaded.load_to_run(name)?;
         }
         let link = loaded.find_cgroup(types, directory)?;
         let records = MappedArray::new(loaded.array(maps::RECORDS)?.fd(), maps::MAX_RECORDS as usize)
             .map_err(call("map the records"))?;
         let state = MappedArray::new(loaded.array(maps::WALK)?.fd(), 1).map_err(call("map the state"))?;
+        let asked = MappedArray::new(loaded.array(maps::ASKED)?.fd(), 1).map_err(call("map the answers"))?;
         let mut walker = Self {
             loaded,
             records,
             state,
+            asked,
             run_time,
             root: Root::default(),
             flush: Vec::new(),
@@ -97,12 +100,17 @@ impl Walker {
         Ok(())
     }
 
-    /// What was counted for one cgroup: a [`plimsoll_ebpf::wire::RunTime`] as words, all CPUs together.
+    /// What was counted for one cgroup, all CPUs together; none when nothing was.
     ///
     /// # Errors
-    /// The kernel's.
-    pub fn run_time(&self, cgroup: u64) -> io::Result<Option<[u64; RUN_TIME_WORDS]>> {
-        self.run_time.get(cgroup)
+    /// [`LoadError::Program`] when the kernel does not run the program that adds up.
+    pub fn run_time(&mut self, cgroup: u64) -> Result<Option<RunTime>, LoadError> {
+        if let Some(asked) = self.asked.values_mut().first_mut() {
+            asked.cgroup = cgroup;
+        }
+        self.loaded.run("ask", RawTracePointRunOptions::default())?;
+        let counted = self.asked.read(0).map(|asked| asked.run);
+        Ok(counted.filter(|run| run.delays.iter().any(|switches| *switches > 0)))
     }
 
     /// Forgets what was counted for a cgroup.

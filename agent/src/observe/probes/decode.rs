@@ -9,9 +9,6 @@ use plimsoll_ebpf::wire::{self, kind};
 use super::event::{CgroupTotals, ProbeEvent};
 use crate::model::{BootTime, Bytes, CgroupId, ExitStatus, Limit, RunDelay};
 
-/// Words of a [`wire::RunTime`].
-const RUN_TIME_WORDS: usize = size_of::<wire::RunTime>() / 8;
-
 /// Reads a record's fields one after the other, in native byte order; zero past the end.
 struct Fields<'a>(&'a [u8]);
 
@@ -39,14 +36,13 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Time on the CPU and waits for it, from the words of a [`wire::RunTime`].
-pub(super) fn run_time(words: &[u64; RUN_TIME_WORDS]) -> (Duration, RunDelay) {
-    let [run, delay, histogram @ ..] = *words;
+/// Time on the CPU and waits for it.
+pub(super) fn run_time(counted: &wire::RunTime) -> (Duration, RunDelay) {
     let delay = RunDelay {
-        total: Duration::from_nanos(delay),
-        histogram,
+        total: Duration::from_nanos(counted.delay_nsec),
+        histogram: counted.delays,
     };
-    (Duration::from_nanos(run), delay)
+    (Duration::from_nanos(counted.run_nsec), delay)
 }
 
 /// Pages as bytes, held at the largest amount.

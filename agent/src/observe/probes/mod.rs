@@ -149,10 +149,10 @@ impl Probes {
     fn add_totals(&mut self, events: &mut [ProbeEvent]) {
         for event in events {
             if let ProbeEvent::CgroupRemoved { id, totals, .. } = event {
-                let walker = self.walker.as_ref().filter(|_| self.counts_run_time);
+                let walker = self.walker.as_mut().filter(|_| self.counts_run_time);
                 // What cannot be read is missing from the totals, which say so by being absent.
-                if let Some(words) = walker.and_then(|walker| walker.run_time(id.0).ok().flatten()) {
-                    let (on_cpu, run_delay) = decode::run_time(&words);
+                if let Some(counted) = walker.and_then(|walker| walker.run_time(id.0).ok().flatten()) {
+                    let (on_cpu, run_delay) = decode::run_time(&counted);
                     totals.on_cpu = Some(on_cpu);
                     totals.run_delay = Some(run_delay);
                 }

@@ -3,5 +3,6 @@
 mod events;
 mod foreign;
 mod passes;
+mod places;
 mod run_time;
 pub(crate) mod support;
