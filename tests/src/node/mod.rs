@@ -15,30 +15,28 @@
     reason = "a fixture: what goes wrong in here fails the test"
 )]
 
+mod changes;
 mod machine;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use plimsoll::config::{self, Config, CpuManagerPolicy};
+use plimsoll::config::{self, Config};
 use plimsoll::decide::allotment::Allotment;
-use plimsoll::decide::managers::managers;
 use plimsoll::decide::policy::PlacementPolicy;
 use plimsoll::kernel::cgroup_fs::CgroupFs as _;
 use plimsoll::kernel::cgroup_fs::FakeCgroupFs;
 use plimsoll::kernel::checkpoint::{CPUS, CheckpointFile};
-use plimsoll::kernel::fault;
 use plimsoll::kernel::process::LogFiles;
 use plimsoll::kernel::state_dir::StateDir;
 use plimsoll::metrics::{Format, Metrics};
 use plimsoll::model::{
     BootTime, Bytes, CgroupPath, ContainerName, ContainerPhase, ContainerReport, ControlFile, Controller,
-    CpuSet, ExitStatus, HugePageSize, Intruder, MachineCpus, MilliCpu, NodeCapacity, NodeReport, NumaMemory,
-    PodPhase, PodReport, ProcessIdentity, Shape, Topology,
+    CpuSet, ExitStatus, HugePageSize, Intruder, MilliCpu, NodeCapacity, NodeReport, PodPhase, PodReport,
+    ProcessIdentity, Shape,
 };
 use plimsoll::observe::pods::directory::PodDirectory;
 use plimsoll::runtime::engine::{Engine, FileWrite, Ports, Settings, Surroundings, Writer};
@@ -144,76 +142,6 @@ impl FakeNode {
         node
     }
 
-    /// Gives the agent, which must not run, another configuration.
-    pub fn configure(&mut self, config: &str) {
-        self.configure_with(&config::parse(config, "node.yaml").unwrap());
-    }
-
-    fn configure_with(&mut self, config: &Config) {
-        assert!(self.running.is_none(), "the agent runs");
-        self.settings.policy = PlacementPolicy::from_config(config).unwrap();
-        self.config = config.clone();
-        self.allotment = self.allotment();
-    }
-
-    /// What there is to give out of the CPUs that are online.
-    fn allotment(&self) -> Option<Allotment> {
-        if self.config.cpu_manager_policy == CpuManagerPolicy::None {
-            return None;
-        }
-        let whole = self.shape.build();
-        let online = whole
-            .records()
-            .iter()
-            .filter(|record| !self.offline.contains(record.cpu));
-        let topology = Topology::new(online.copied(), whole.numa_records().to_vec()).unwrap();
-        let machine = MachineCpus {
-            topology: topology.clone(),
-            offline: self.offline.clone(),
-            isolated: CpuSet::EMPTY,
-            nohz_full: CpuSet::EMPTY,
-            kinds: Vec::new(),
-        };
-        let memory = NumaMemory {
-            total: Bytes(8 << 30),
-            ..NumaMemory::default()
-        };
-        let (settings, memory) = (&self.settings, vec![memory; topology.numa_nodes().len()]);
-        let managers = managers(
-            &self.config,
-            &settings.policy,
-            &machine,
-            &settings.capacity,
-            &memory,
-        );
-        Some(Allotment::new(managers.unwrap(), topology))
-    }
-
-    /// Takes CPUs offline, or brings them back; the agent, which gives CPUs, is told.
-    pub fn set_online(&mut self, cpus: &str, online: bool) {
-        let cpus = CpuSet::parse(cpus).unwrap();
-        for cpu in cpus.iter() {
-            self.machine.cgroups.set_online(cpu, online);
-        }
-        self.offline = if online {
-            &self.offline - &cpus
-        } else {
-            &self.offline | &cpus
-        };
-        let allotment = self.allotment();
-        let now = self.now;
-        if let Some(Running { engine, .. }) = &mut self.running {
-            engine.cpus_changed(allotment.unwrap(), format!("{cpus} online: {online}"), now);
-        }
-        self.pass();
-    }
-
-    /// The file of who has which CPUs.
-    #[must_use]
-    pub fn checkpoint(&self) -> PathBuf {
-        self.files.path().join("state").join(CPUS)
-    }
-
     /// Starts the agent, which must not run.
     pub fn start_agent(&mut self) {
         assert!(self.running.is_none(), "the agent runs");
@@ -242,28 +170,6 @@ impl FakeNode {
         });
         self.look();
         self.pass();
-    }
-
-    /// Does `what`, in which the agent is killed when it comes to change something for the `nth` time, counting what it
-    /// does to its own files. Whether it was.
-    ///
-    /// # Panics
-    /// What is wrong with the agent.
-    pub fn killed_in(&mut self, nth: usize, what: impl FnOnce(&mut Self)) -> bool {
-        let machine = Arc::clone(&self.machine);
-        let hook = fault::on_this_thread(move |_| machine.passes());
-        self.machine.kill_after(nth);
-        let done = catch_unwind(AssertUnwindSafe(|| what(self)));
-        self.machine.spare();
-        drop(hook);
-        match done {
-            Ok(()) => false,
-            Err(why) if why.is::<Killed>() => {
-                self.kill_agent();
-                true
-            }
-            Err(why) => resume_unwind(why),
-        }
     }
 
     /// Kills the agent: nothing is tidied up.
