@@ -180,6 +180,9 @@ fn of_cpus(container: &ContainerReport, cpus: &ContainerCpus, rows: &mut Rows) {
         None => "shared".to_owned(),
     };
     tell(rows, "  CPUs", &own);
+    if let Some(partition) = &cpus.partition {
+        tell(rows, "  partition", &Shown(partition).to_string());
+    }
     if !cpus.why.is_empty() {
         tell(rows, "  why", &cpus.why);
     }

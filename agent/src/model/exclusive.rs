@@ -19,6 +19,9 @@ pub struct ContainerCpus {
     pub memory_nodes: Option<Vec<u32>>,
     /// Why these CPUs, or why the shared ones.
     pub why: String,
+    /// The kind of cpuset partition that its own are, or why they are none; none where none is wanted.
+    #[serde(default)]
+    pub partition: Option<String>,
     /// How it came by its own; none if it shares.
     pub grant: Option<GrantReport>,
 }

@@ -126,6 +126,7 @@ pub fn exclusive_pod(name: &str, cpus: &str) -> PodReport {
     let mut pod = pod(name, "i");
     pod.qos = QosClass::Guaranteed;
     pod.containers[0].cpus = Some(ContainerCpus {
+        partition: None,
         has: Some(own.clone()),
         memory_nodes: Some(vec![0]),
         why: format!("packed: whole cores {own}"),

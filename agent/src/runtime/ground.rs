@@ -55,6 +55,7 @@ impl Settings {
             controllers,
             node_name,
             machine_id: node::machine_id(&machine)?,
+            partition: config.cpuset_partition.kind(),
             booted_at: RealClock.wall().saturating_sub(RealClock.now().0),
             root: format!("/{}", root_path(config, &policy.layout)?),
             log_dir: config.log_dir.to_path_buf(),

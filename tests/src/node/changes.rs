@@ -23,6 +23,7 @@ impl FakeNode {
     pub(super) fn configure_with(&mut self, config: &Config) {
         assert!(self.running.is_none(), "the agent runs");
         self.settings.policy = PlacementPolicy::from_config(config).unwrap();
+        self.settings.partition = config.cpuset_partition.kind();
         self.config = config.clone();
         self.allotment = self.allotment();
     }

@@ -28,7 +28,7 @@ use plimsoll::config::{self, Config};
 use plimsoll::decide::allotment::Allotment;
 use plimsoll::decide::policy::PlacementPolicy;
 use plimsoll::kernel::cgroup_fs::CgroupFs as _;
-use plimsoll::kernel::cgroup_fs::FakeCgroupFs;
+use plimsoll::kernel::cgroup_fs::{FakeCgroupFs, FakeKernel};
 use plimsoll::kernel::checkpoint::{CPUS, CheckpointFile};
 use plimsoll::kernel::process::LogFiles;
 use plimsoll::kernel::state_dir::StateDir;
@@ -99,6 +99,12 @@ impl FakeNode {
     /// A node of that shape, with 8 GiB on each NUMA node and without pods, the agent running as `config` has it.
     #[must_use]
     pub fn of(config: &str, shape: Shape) -> Self {
+        Self::on(config, shape, FakeKernel::default())
+    }
+
+    /// The same on one of the kernels that a fake can be.
+    #[must_use]
+    pub fn on(config: &str, shape: Shape, kernel: FakeKernel) -> Self {
         let config = config::parse(config, "node.yaml").unwrap();
         let topology = shape.build();
         let nodes = topology.numa_nodes().len();
@@ -117,12 +123,15 @@ impl FakeNode {
             controllers: Controller::ALL.into(),
             node_name: "node".to_owned(),
             machine_id: None,
+            partition: None,
             booted_at: Duration::from_secs(1_700_000_000),
             root: "/plimsoll".to_owned(),
             log_dir: files.path().join("logs"),
             log_cap: Bytes::mib(10),
         };
-        let cgroups = FakeCgroupFs::new(Controller::ALL).on_machine(cpus, 0..shape.sockets * shape.nodes);
+        let cgroups = FakeCgroupFs::new(Controller::ALL)
+            .on_kernel(kernel)
+            .on_machine(cpus, 0..shape.sockets * shape.nodes);
         let machine = Machine::new(files.path().join("cgroups"), cgroups);
         let mut node = Self {
             shape,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use plimsoll::kernel::cgroup_fs::FakeKernel;
 use plimsoll::model::{ControlFile, CpuId, CpuSet, ExitStatus, Intruder, PodPhase, Shape, Stranger};
 use plimsoll_tests::node::FakeNode;
 
@@ -254,4 +255,48 @@ fn a_cpu_that_goes_is_replaced_where_it_was_somebodys_own_and_may_come_back() {
     node.seconds(2);
     assert_eq!(CpuSet::parse(&places(&node)[0]).unwrap().len(), 10);
     assert_eq!(node.machine.together(), Vec::<String>::new());
+}
+
+#[test]
+fn partitions_are_made_follow_the_cpus_and_end_with_them() {
+    let isolated = format!("{STATIC}cpusetPartition: isolated\n");
+    let mut node = FakeNode::of(&isolated, SHAPE);
+    node.add("web", SHARED);
+    node.add("db", &own(2));
+    let db = "poduid-db/main";
+    let partition = |node: &FakeNode| node.container("db", "main").cpus.unwrap().partition;
+    assert_eq!(node.read(db, ControlFile::CpusetPartition), "isolated");
+    assert_eq!(partition(&node).as_deref(), Some("isolated"));
+    assert_eq!(has(&node, ""), "0,2-8,10-15");
+    node.restart_agent();
+    assert_eq!(
+        (node.state("db", "main"), partition(&node).as_deref()),
+        ("Running (adopted)".into(), Some("isolated"))
+    );
+    node.add("db", &own(4));
+    assert_eq!(
+        (has(&node, db), has(&node, "")),
+        ("1-2,9-10".into(), "0,3-8,11-15".into())
+    );
+    assert_eq!(node.read(db, ControlFile::CpusetPartition), "isolated");
+    node.remove("db");
+    assert_eq!(
+        (has(&node, ""), node.read("", ControlFile::CpusetCpusExclusive)),
+        ("0-15".into(), String::new())
+    );
+    assert!(node.machine.cgroups.lost_cpus().is_empty());
+}
+
+#[test]
+fn a_refused_partition_is_told_with_the_kernels_reason_and_the_container_runs_without() {
+    let isolated = format!("{STATIC}cpusetPartition: isolated\n");
+    let mut node = FakeNode::on(&isolated, SHAPE, FakeKernel::Linux6_1);
+    node.add("db", &own(2));
+    assert_eq!(node.state("db", "main"), "Running");
+    let told = node.container("db", "main").cpus.unwrap().partition.unwrap();
+    assert!(told.contains("Parent is not a partition root"), "{told}");
+    assert_eq!(
+        node.read("poduid-db/main", ControlFile::CpusetPartition),
+        "member"
+    );
 }

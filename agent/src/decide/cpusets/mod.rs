@@ -8,9 +8,9 @@
 //! wrong: giving up is planned first, and what was waited for is given by the plan after it.
 //!
 //! **Terms.** A container's *own* CPUs are those given out to it alone; containers without share the *pool*. A cgroup
-//! *has* the CPUs that `cpuset.cpus.effective` shows. It gets a list only where its parent's CPUs are others, so that most
-//! grants are a write for each class and not for each container; one that has a list keeps one, since before Linux 7.0 a
-//! list cannot be emptied while something runs under it.
+//! *has* the CPUs that `cpuset.cpus.effective` shows. Beside containers with CPUs of their own it gets a list only where
+//! its parent's CPUs are others, so that most grants are a write for each class and not for each container; one that has a
+//! list keeps one, since before Linux 7.0 a list cannot be emptied while something runs under it.
 //!
 //! # Properties
 //! - While the kernel shows a CPU in the cgroup of a container that runs and does not own it, no other gets it as its own,
@@ -145,7 +145,7 @@ fn list_cpus(sets: &mut Cpusets, inputs: &Inputs, allotment: &Allotment) {
             .cgroups
             .get(&path)
             .and_then(|cgroup| list_of(cgroup, ControlFile::CpusetCpus));
-        if cpus != parent || listed.is_some() {
+        if cpus != parent || listed.is_some() || sets.own.contains_key(&path) {
             sets.cpus.insert(path, cpus.clone());
         }
     };

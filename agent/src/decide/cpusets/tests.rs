@@ -85,9 +85,11 @@ fn a_grant_is_a_list_for_each_class_and_one_for_the_container() {
     assert_eq!(
         shown(&sets),
         [
+            format!("agent {pool}"),
             format!("besteffort {pool}"),
             format!("burstable {pool}"),
             "poduid-db 1,9".to_owned(),
+            "poduid-db/main 1,9".to_owned(),
             format!("poduid-part {pool}"),
         ]
     );
@@ -113,6 +115,7 @@ fn in_a_mixed_pod_each_container_has_its_own_list_and_the_levels_above_have_both
     assert_eq!(
         shown(&sets),
         [
+            "agent 0,2-8,10-15",
             "besteffort 0,2-8,10-15",
             "burstable/poduid-m/own 1,9",
             "burstable/poduid-m/side 0,2-8,10-15",

@@ -6,6 +6,7 @@
 //!
 //! - [`wanting`]: which pods there are to be;
 //! - [`allotting`]: CPUs and memory that pods have to themselves;
+//! - [`partitioning`]: the same CPUs as cpuset partitions;
 //! - [`placing`]: admission → desired tree → plan → apply, for all pods at once; only what differs is touched;
 //! - [`reading`]: the tree as the kernel has it, and what somebody else changed in it;
 //! - [`living`]: each pod's containers, by `decide::lifecycle`;
@@ -26,6 +27,7 @@
 mod allotting;
 mod living;
 mod logs;
+mod partitioning;
 mod placing;
 mod reading;
 mod recovering;
@@ -36,6 +38,7 @@ mod telling_cpus;
 mod verifying;
 mod wanting;
 
+use partitioning::Partitions;
 pub(super) use reading::extent;
 pub use reading::{FileWrite, Writer};
 pub use sampling::{OomVictim, SampleTime};
@@ -61,7 +64,8 @@ use crate::kernel::state_dir::StateDir;
 use crate::metrics::AgentCounters;
 use crate::model::{
     ActualTree, BootTime, Bytes, CgroupId, CgroupPath, ContainerName, ContainerPlacement, Controller, CpuSet,
-    ForeignReport, NodeCapacity, OomRecord, PodPhase, PodRefusal, PodUid, ProcessIdentity, QosClass,
+    ForeignReport, NodeCapacity, OomRecord, PartitionKind, PodPhase, PodRefusal, PodUid, ProcessIdentity,
+    QosClass,
 };
 use crate::observe::cgroup_tree::Extent;
 use crate::observe::pods::SourcedPod;
@@ -107,6 +111,8 @@ pub struct Settings {
     pub machine_id: Option<String>,
     /// The moment of boot, since the Unix epoch.
     pub booted_at: Duration,
+    /// The kind of partition that containers' own CPUs become, if any.
+    pub partition: Option<PartitionKind>,
     /// The root cgroup's absolute path in the cgroup file system.
     pub root: String,
     /// Where containers' output goes.
@@ -188,6 +194,8 @@ pub struct Engine {
     cpu_changes: VecDeque<String>,
     /// What each cgroup may have of it now.
     cpusets: Cpusets,
+    /// What became of containers' partitions.
+    partitions: Partitions,
     /// What others used of containers' own CPUs.
     foreign: BTreeMap<CgroupId, ForeignReport>,
     /// What the kernel's threads used of them, by name.
@@ -245,6 +253,7 @@ impl Engine {
             given_before: None,
             cpu_changes: VecDeque::new(),
             cpusets: Cpusets::default(),
+            partitions: Partitions::new(),
             foreign: BTreeMap::new(),
             kernel_threads: Vec::new(),
             counters,

@@ -45,9 +45,11 @@ impl Engine {
         self.decide_admission();
         fault::point("cpus.given");
         let steps = self.plan();
+        self.end_partitions(&steps);
         if steps.is_empty() {
             self.note_placed(&BTreeMap::new());
             self.note_held_back(now);
+            self.begin_partitions();
             return;
         }
         let report = apply(&*self.ports.cgroups, &steps, &mut self.removals, now);
@@ -60,6 +62,7 @@ impl Engine {
             .collect();
         self.note_placed(&failed);
         self.note_held_back(now);
+        self.begin_partitions();
         // What was given up now may be given to those who wait for it.
         let before = std::mem::take(&mut self.cpusets);
         self.decide_cpusets();

@@ -55,6 +55,7 @@ impl Engine {
             return;
         };
         self.resume(&mut allotment);
+        self.find_partitions();
         self.allotment = Some(allotment);
         self.unsettled = true;
     }
@@ -62,6 +63,7 @@ impl Engine {
     /// The machine has other CPUs now, of which `allotment` has given none out yet.
     pub fn cpus_changed(&mut self, allotment: Allotment, told: String, now: BootTime) {
         self.tell_change("machine", told);
+        self.end_all_partitions();
         self.given_before = self.checkpoint(now);
         self.allotment = Some(allotment);
         self.restored = false;

@@ -56,6 +56,7 @@ impl Engine {
             has: shown.and_then(|list| CpuSet::parse(list).ok()),
             memory_nodes: placement.mems.clone(),
             why: placement.why.clone(),
+            partition: self.partition_told(path),
             grant: placement.cpus.as_ref().map(|_| GrantReport {
                 granted_at: match managed.granted_at {
                     Some(at) => self.settings.booted_at.saturating_add(at.0),
