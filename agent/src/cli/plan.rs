@@ -80,6 +80,18 @@ pub(super) fn show(report: &PlacementReport, machine: &MachineCpus, wide: bool) 
         text.push_str(&format!("cannot be used: {error}\n"));
     }
     text.push_str(&left(report));
+    for moved in &report.moves {
+        text.push_str(&format!(
+            "could move: {}/{}/{} from {} to {}, then {} NUMA nodes and {} cores are free as a whole\n",
+            moved.namespace,
+            moved.pod,
+            moved.container,
+            moved.from,
+            moved.to,
+            moved.free_nodes,
+            moved.free_cores
+        ));
+    }
     text.push('\n');
     text.push_str(&cpus::show(machine, &owners(report, machine), wide));
     text

@@ -57,6 +57,7 @@ pub use numa_mask::{NumaMask, TopologyHint};
 pub use partition::{PartitionKind, PartitionState};
 pub use placement::{
     AllocatableReport, ContainerPlacement, NodeFreeMemory, PlacementReport, PodPlacement, PodRefusal,
+    ProposedMove,
 };
 pub use pod::{Container, ContainerKind, EnvVar, Pod, ResourceList, Resources, RestartPolicy};
 pub use qos::QosClass;

@@ -23,6 +23,28 @@ pub struct PlacementReport {
     pub shared: CpuSet,
     /// Memory that each NUMA node could still promise; empty where memory is not given by node.
     pub free_memory: Vec<NodeFreeMemory>,
+    /// What could move, one after another, so that more cores and NUMA nodes are free as a whole; nothing does by itself.
+    pub moves: Vec<ProposedMove>,
+}
+
+/// A container that could have other CPUs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProposedMove {
+    /// Its pod's namespace.
+    pub namespace: Namespace,
+    /// Its pod.
+    pub pod: PodName,
+    /// The container.
+    pub container: ContainerName,
+    /// What it has.
+    pub from: CpuSet,
+    /// What it could have instead.
+    pub to: CpuSet,
+    /// NUMA nodes that are free as a whole then, reserved CPUs aside.
+    pub free_nodes: usize,
+    /// Cores that are.
+    pub free_cores: usize,
 }
 
 /// What pods may request together.

@@ -9,7 +9,7 @@ use crate::decide::managers::managers;
 use crate::decide::numa::Resource;
 use crate::decide::policy::PlacementPolicy;
 use crate::decide::rehearsal::rehearse;
-use crate::model::{AllocatableReport, Bytes, NodeFreeMemory, PlacementReport};
+use crate::model::{AllocatableReport, Bytes, NodeFreeMemory, PlacementReport, ProposedMove};
 use crate::observe::pods::PodSet;
 use crate::observe::supply::Supply;
 
@@ -31,6 +31,21 @@ pub fn plan(config: &Config, supply: &Supply, set: &PodSet) -> anyhow::Result<Pl
         .map(|memory| memory.free(Resource::Memory))
         .unwrap_or_default();
     let nodes = topology.numa_nodes().iter().map(|node| node.id);
+    let policy = allotment.managers().cpus.as_ref();
+    let moves = policy.map(|policy| policy.defragment(allotment.assignments()));
+    let proposed = moves.into_iter().flatten().filter_map(|moved| {
+        let pod = &set.pods.get(&moved.pod)?.pod;
+        Some(ProposedMove {
+            namespace: pod.namespace.clone(),
+            pod: pod.name.clone(),
+            container: moved.container,
+            from: moved.from,
+            to: moved.to,
+            free_nodes: moved.then.nodes,
+            free_cores: moved.then.cores,
+        })
+    });
+    let moves = proposed.collect();
     Ok(PlacementReport {
         reserved: allotment.reserved(),
         shared: allotment.shared(),
@@ -48,5 +63,6 @@ pub fn plan(config: &Config, supply: &Supply, set: &PodSet) -> anyhow::Result<Pl
                 free: Bytes(free),
             })
             .collect(),
+        moves,
     })
 }

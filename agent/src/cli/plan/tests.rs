@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::cli::{DONE, FAILED, USAGE, captured, main};
 use crate::config;
+use crate::model::ProposedMove;
 use crate::observe::{pods, supply};
 
 const TWO_SOCKETS: &str = concat!(
@@ -72,6 +73,26 @@ fn the_text_has_pods_refusals_what_is_left_and_the_map() {
     ] {
         assert!(text.contains(&part), "{part:?} is not in\n{text}");
     }
+}
+
+#[test]
+fn what_could_move_is_proposed_with_what_it_gains() {
+    let (mut report, machine) = planned(STATIC, &manifest("db", "2"));
+    assert_eq!(report.moves, []);
+    let db = &report.pods[0];
+    report.moves = vec![ProposedMove {
+        namespace: db.namespace.clone(),
+        pod: db.name.clone(),
+        container: db.containers[0].name.clone(),
+        from: CpuSet::parse("1,3").unwrap(),
+        to: CpuSet::parse("1-2").unwrap(),
+        free_nodes: 1,
+        free_cores: 9,
+    }];
+    let text = show(&report, &machine, false);
+    let line =
+        "\ncould move: default/db/main from 1,3 to 1-2, then 1 NUMA nodes and 9 cores are free as a whole\n";
+    assert!(text.contains(line), "{text}");
 }
 
 #[test]
