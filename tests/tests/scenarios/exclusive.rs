@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use plimsoll::kernel::cgroup_fs::FakeKernel;
-use plimsoll::model::{ControlFile, CpuId, CpuSet, ExitStatus, Intruder, PodPhase, Shape, Stranger};
+use plimsoll::kernel::cgroup_fs::{CgroupFs as _, FakeKernel};
+use plimsoll::model::{
+    CgroupPath, ControlFile, CpuId, CpuSet, ExitStatus, Intruder, PodPhase, Shape, Stranger,
+};
 use plimsoll_tests::node::FakeNode;
 
 const STATIC: &str = "cpuManagerPolicy: static\nreservedSystemCPUs: 0,8\n";
@@ -299,4 +301,20 @@ fn a_refused_partition_is_told_with_the_kernels_reason_and_the_container_runs_wi
         node.read("poduid-db/main", ControlFile::CpusetPartition),
         "member"
     );
+}
+
+#[test]
+fn a_cgroup_that_somebody_makes_anew_gets_its_cpus_within_a_pass() {
+    let mut node = busy();
+    for number in 0..50 {
+        node.add(&format!("web{number}"), SHARED);
+    }
+    let before = places(&node);
+    let db = CgroupPath::parse("poduid-db/main").unwrap();
+    node.machine.remove(&db);
+    node.machine.cgroups.create(&db).unwrap();
+    node.pass();
+    assert_eq!(node.state("db", "main"), "Running");
+    assert_eq!(places(&node)[1..], before[1..]);
+    assert_eq!(node.machine.together(), Vec::<String>::new());
 }

@@ -136,6 +136,9 @@ impl Engine {
 
     /// Reads a slice of the tree back; what differs from what was written is drift.
     pub(super) fn read_back(&mut self) {
+        let moved = self.moved();
+        self.reread_paths(&moved);
+        self.reread_effective(&moved);
         let count = (self.actual.cgroups.len() / PASSES_AROUND).max(SMALLEST_SLICE);
         let from = self.cursor.take();
         let read = cgroup_tree::refresh(
@@ -166,9 +169,6 @@ impl Engine {
         for (path, _) in slice {
             drifted |= self.tell_drift(path, &nobody);
         }
-        let moved = self.moved();
-        self.reread_paths(&moved);
-        self.reread_effective(&moved);
         for path in &moved {
             drifted |= self.tell_drift(path, &nobody);
         }
