@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::allotment::Allotment;
 use super::managers::{Managers, ManagersError, managers};
 use super::policy::PlacementPolicy;
 use crate::config;
@@ -104,6 +105,21 @@ impl TestMachine {
         let managers = managers(&config, &policy, &self.cpus, &self.capacity, &self.memory);
         (policy, managers)
     }
+
+    /// What there is to give out here under a configuration.
+    pub(crate) fn allotment(&self, text: &str) -> Allotment {
+        let (_, managers) = self.configured(text);
+        Allotment::new(managers.unwrap(), self.cpus.topology.clone())
+    }
+}
+
+/// A configuration that gives CPUs on the machine of [`two_nodes`], the first core aside.
+pub(crate) const STATIC: &str = "cpuManagerPolicy: static\nreservedSystemCPUs: 0,8\n";
+
+/// A Guaranteed pod that wants so many CPUs to itself.
+pub(crate) fn whole(name: &str, cpus: usize) -> Pod {
+    let amounts = format!("cpu={cpus} memory=1Gi");
+    simple(name, &amounts, &amounts)
 }
 
 /// 2 sockets of a node each, 4 cores a node, 2 threads a core, 8 GiB a node.

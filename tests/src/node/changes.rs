@@ -10,9 +10,20 @@ use plimsoll::decide::managers::managers;
 use plimsoll::decide::policy::PlacementPolicy;
 use plimsoll::kernel::checkpoint::CPUS;
 use plimsoll::kernel::fault;
-use plimsoll::model::{Bytes, CpuSet, MachineCpus, NumaMemory, Topology};
+use plimsoll::model::{Bytes, CpuSet, MachineCpus, NumaMemory, Shape, Topology};
 
 use super::{FakeNode, Killed, Running};
+
+/// A shape with all that matters for exclusive CPUs: 2 NUMA nodes of 4 cores of 2 threads each.
+pub const TWO_NODES: Shape = Shape {
+    sockets: 2,
+    nodes: 1,
+    l3s: 1,
+    cores: 4,
+    threads: 2,
+};
+/// A configuration that gives its CPUs, the first core aside.
+pub const STATIC: &str = "cpuManagerPolicy: static\nreservedSystemCPUs: 0,8\n";
 
 impl FakeNode {
     /// Gives the agent, which must not run, another configuration.

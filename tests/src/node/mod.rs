@@ -43,6 +43,7 @@ use plimsoll::runtime::engine::{Engine, FileWrite, Ports, Settings, Surroundings
 use tempfile::TempDir;
 use tokio::sync::watch;
 
+pub use changes::{STATIC, TWO_NODES};
 pub use machine::{ALONE, DEAF, Killed, Machine, STUCK};
 use machine::{Cgroups, Programs};
 

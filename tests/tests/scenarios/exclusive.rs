@@ -3,19 +3,8 @@
 use std::time::Duration;
 
 use plimsoll::kernel::cgroup_fs::{CgroupFs as _, FakeKernel};
-use plimsoll::model::{
-    CgroupPath, ControlFile, CpuId, CpuSet, ExitStatus, Intruder, PodPhase, Shape, Stranger,
-};
-use plimsoll_tests::node::FakeNode;
-
-const STATIC: &str = "cpuManagerPolicy: static\nreservedSystemCPUs: 0,8\n";
-const SHAPE: Shape = Shape {
-    sockets: 2,
-    nodes: 1,
-    l3s: 1,
-    cores: 4,
-    threads: 2,
-};
+use plimsoll::model::{CgroupPath, ControlFile, CpuId, CpuSet, ExitStatus, Intruder, PodPhase, Stranger};
+use plimsoll_tests::node::{FakeNode, STATIC, TWO_NODES};
 
 fn own(cpus: usize) -> String {
     let amounts = format!("{{cpu: {cpus}, memory: 64Mi}}");
@@ -34,7 +23,7 @@ fn has(node: &FakeNode, path: &str) -> String {
 
 #[test]
 fn others_leave_before_the_container_starts_and_come_back_after_it() {
-    let mut node = FakeNode::of(STATIC, SHAPE);
+    let mut node = FakeNode::of(STATIC, TWO_NODES);
     node.add("web", SHARED);
     node.add("part", SHARED_GUARANTEED);
     let [web, part] = ["besteffort/poduid-web/main", "poduid-part/main"];
@@ -65,7 +54,7 @@ fn others_leave_before_the_container_starts_and_come_back_after_it() {
 fn one_that_does_not_fit_is_refused_and_takes_nothing() {
     let mut node = FakeNode::of(
         &format!("{STATIC}topologyManagerPolicy: single-numa-node\n"),
-        SHAPE,
+        TWO_NODES,
     );
     node.add("wide", &own(9));
     assert_eq!(node.phase("wide"), PodPhase::Failed);
@@ -80,7 +69,7 @@ fn one_that_does_not_fit_is_refused_and_takes_nothing() {
 
 #[test]
 fn a_container_waits_until_the_others_have_left() {
-    let mut node = FakeNode::of(STATIC, SHAPE);
+    let mut node = FakeNode::of(STATIC, TWO_NODES);
     node.add("web", SHARED);
     node.machine
         .refuse("besteffort", ControlFile::CpusetCpus, 16, 1000);
@@ -98,7 +87,7 @@ fn a_container_waits_until_the_others_have_left() {
 
 #[test]
 fn growing_waits_for_nothing_that_it_has_and_shrinking_gives_back() {
-    let mut node = FakeNode::of(STATIC, SHAPE);
+    let mut node = FakeNode::of(STATIC, TWO_NODES);
     node.add("web", SHARED);
     node.add("db", &own(2));
     let process = node.process("db", "main");
@@ -119,7 +108,7 @@ fn growing_waits_for_nothing_that_it_has_and_shrinking_gives_back() {
 
 /// A node with two containers on CPUs of their own and one that shares.
 fn busy() -> FakeNode {
-    let mut node = FakeNode::of(STATIC, SHAPE);
+    let mut node = FakeNode::of(STATIC, TWO_NODES);
     node.add("web", SHARED);
     node.add("db", &own(4));
     node.add("queue", &own(2));
@@ -197,7 +186,7 @@ fn without_the_policy_everybody_has_everything_again() {
 
 #[test]
 fn a_task_of_another_pod_that_is_still_there_is_waited_for_and_the_systems_are_not() {
-    let mut node = FakeNode::of(STATIC, SHAPE);
+    let mut node = FakeNode::of(STATIC, TWO_NODES);
     let stranger = |kind| Intruder {
         cpu: CpuId::new(1).unwrap(),
         kind,
@@ -218,7 +207,7 @@ fn a_task_of_another_pod_that_is_still_there_is_waited_for_and_the_systems_are_n
 
 #[test]
 fn a_list_that_somebody_widens_is_narrowed_within_a_pass() {
-    let mut node = FakeNode::of(STATIC, SHAPE);
+    let mut node = FakeNode::of(STATIC, TWO_NODES);
     node.add("db", &own(2));
     // Many others, so that the slices of the read-back take long to come around.
     for number in 0..50 {
@@ -262,7 +251,7 @@ fn a_cpu_that_goes_is_replaced_where_it_was_somebodys_own_and_may_come_back() {
 #[test]
 fn partitions_are_made_follow_the_cpus_and_end_with_them() {
     let isolated = format!("{STATIC}cpusetPartition: isolated\n");
-    let mut node = FakeNode::of(&isolated, SHAPE);
+    let mut node = FakeNode::of(&isolated, TWO_NODES);
     node.add("web", SHARED);
     node.add("db", &own(2));
     let db = "poduid-db/main";
@@ -292,7 +281,7 @@ fn partitions_are_made_follow_the_cpus_and_end_with_them() {
 #[test]
 fn a_refused_partition_is_told_with_the_kernels_reason_and_the_container_runs_without() {
     let isolated = format!("{STATIC}cpusetPartition: isolated\n");
-    let mut node = FakeNode::on(&isolated, SHAPE, FakeKernel::Linux6_1);
+    let mut node = FakeNode::on(&isolated, TWO_NODES, FakeKernel::Linux6_1);
     node.add("db", &own(2));
     assert_eq!(node.state("db", "main"), "Running");
     let told = node.container("db", "main").cpus.unwrap().partition.unwrap();

@@ -7,18 +7,10 @@
 
 use std::collections::BTreeMap;
 
-use plimsoll::model::{ControlFile, CpuSet, Shape};
-use plimsoll_tests::node::FakeNode;
+use plimsoll::model::{ControlFile, CpuSet};
+use plimsoll_tests::node::{FakeNode, STATIC, TWO_NODES};
 use proptest::prelude::*;
 
-const SHAPE: Shape = Shape {
-    sockets: 2,
-    nodes: 1,
-    l3s: 1,
-    cores: 4,
-    threads: 2,
-};
-const STATIC: &str = "cpuManagerPolicy: static\nreservedSystemCPUs: 0,8\n";
 /// Pods; the last two share.
 const PODS: usize = 5;
 const ALONE: usize = 3;
@@ -110,7 +102,7 @@ proptest! {
         before in prop::collection::vec(event(), 0..5),
         killing in prop::collection::vec((event(), 0_usize..60), 1..4),
     ) {
-        let mut node = FakeNode::of(STATIC, SHAPE);
+        let mut node = FakeNode::of(STATIC, TWO_NODES);
         let mut asked: BTreeMap<usize, u32> = BTreeMap::new();
         let mut note = |event: &Event| match event {
             Event::Ask(pod, cpus) => _ = asked.insert(*pod, *cpus),

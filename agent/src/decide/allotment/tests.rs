@@ -3,19 +3,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::decide::fixtures::{simple, two_nodes};
-
-const STATIC: &str = "cpuManagerPolicy: static\nreservedSystemCPUs: 0,8\n";
+use crate::decide::fixtures::{STATIC, simple, two_nodes, whole};
 
 fn node(text: &str) -> Allotment {
-    let machine = two_nodes();
-    let (_, managers) = machine.configured(text);
-    Allotment::new(managers.unwrap(), machine.cpus.topology)
-}
-
-fn whole(name: &str, cpus: usize) -> Pod {
-    let amounts = format!("cpu={cpus} memory=1Gi");
-    simple(name, &amounts, &amounts)
+    two_nodes().allotment(text)
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::decide::fixtures::{simple, two_nodes};
+use crate::decide::fixtures::{STATIC, simple, two_nodes};
 use crate::model::{CgroupId, ContainerName};
 
 /// What happens.
@@ -35,12 +35,10 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let machine = two_nodes();
-        let (_, managers) = machine.configured("cpuManagerPolicy: static\nreservedSystemCPUs: 0,8\n");
         let layout = Layout::default();
         let levels = class_levels().map(|class| (layout.qos(class), CpuSet::EMPTY));
         Self {
-            allotment: Allotment::new(managers.unwrap(), machine.cpus.topology),
+            allotment: two_nodes().allotment(STATIC),
             pods: BTreeMap::new(),
             kernel: levels.collect(),
             layout,

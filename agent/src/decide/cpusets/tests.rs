@@ -1,21 +1,8 @@
 //! Lists on a machine of 2 nodes with 4 cores of 2 threads each.
 
 use super::*;
-use crate::decide::fixtures::{container, pod, simple, two_nodes};
+use crate::decide::fixtures::{STATIC, container, pod, simple, two_nodes, whole};
 use crate::model::{CgroupId, PodUid};
-
-const STATIC: &str = "cpuManagerPolicy: static\nreservedSystemCPUs: 0,8\n";
-
-fn node(text: &str) -> Allotment {
-    let machine = two_nodes();
-    let (_, managers) = machine.configured(text);
-    Allotment::new(managers.unwrap(), machine.cpus.topology)
-}
-
-fn whole(name: &str, cpus: usize) -> Pod {
-    let amounts = format!("cpu={cpus} memory=1Gi");
-    simple(name, &amounts, &amounts)
-}
 
 fn lists(
     allotment: Option<&Allotment>,
@@ -61,7 +48,7 @@ fn tree(cgroups: &[(&str, &str, &str)]) -> ActualTree {
 
 #[test]
 fn with_nothing_given_out_there_are_no_lists() {
-    let node = node(STATIC);
+    let node = two_nodes().allotment(STATIC);
     let web = simple("web", "cpu=1", "");
     let sets = lists(Some(&node), &[(&web, &[])], &ActualTree::default());
     assert_eq!(shown(&sets), Vec::<String>::new());
@@ -69,7 +56,7 @@ fn with_nothing_given_out_there_are_no_lists() {
 
 #[test]
 fn a_grant_is_a_list_for_each_class_and_one_for_the_container() {
-    let mut node = node(STATIC);
+    let mut node = two_nodes().allotment(STATIC);
     let (db, part, web) = (
         whole("db", 2),
         simple("part", "cpu=500m memory=1Gi", "cpu=500m memory=1Gi"),
@@ -100,7 +87,7 @@ fn a_grant_is_a_list_for_each_class_and_one_for_the_container() {
 
 #[test]
 fn in_a_mixed_pod_each_container_has_its_own_list_and_the_levels_above_have_both() {
-    let mut node = node(&format!(
+    let mut node = two_nodes().allotment(&format!(
         "{STATIC}cpuManagerPolicyOptions: {{mixed-pods: \"true\"}}\n"
     ));
     let mixed = pod(
@@ -125,7 +112,7 @@ fn in_a_mixed_pod_each_container_has_its_own_list_and_the_levels_above_have_both
 
 #[test]
 fn what_others_still_have_is_not_started_on() {
-    let mut node = node(STATIC);
+    let mut node = two_nodes().allotment(STATIC);
     let (db, web) = (whole("db", 2), simple("web", "cpu=1", ""));
     node.admit(&db).unwrap();
     let pods: [(&Pod, &[ContainerPlacement]); 2] = [(&db, &[]), (&web, &[])];
@@ -162,7 +149,7 @@ fn a_list_that_is_there_stays_one() {
         ("burstable/poduid-web/main", "", "0-3"),
     ]);
     let web = simple("web", "cpu=1", "");
-    for node in [None, Some(&node(STATIC))] {
+    for node in [None, Some(&two_nodes().allotment(STATIC))] {
         let sets = lists(node, &[(&web, &[])], &kernel);
         assert_eq!(shown(&sets), ["burstable 0-15"]);
     }
@@ -177,7 +164,11 @@ fn memory_is_bound_to_the_nodes_that_were_given() {
         mems: Some(vec![1]),
         why: String::new(),
     }];
-    let sets = lists(Some(&node(STATIC)), &[(&pod, &given)], &ActualTree::default());
+    let sets = lists(
+        Some(&two_nodes().allotment(STATIC)),
+        &[(&pod, &given)],
+        &ActualTree::default(),
+    );
     let uid = PodUid::parse("uid-db").unwrap();
     let path = Layout::default().container(QosClass::Guaranteed, &uid, &pod.containers[0].name);
     assert_eq!(sets.mems(&path), [1].into());

@@ -3,10 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::decide::fixtures::{container, init, pod, simple, two_nodes, valid_pods};
+use crate::decide::fixtures::{STATIC, container, init, pod, simple, two_nodes, valid_pods};
 use crate::model::{ContainerKind, CpuSet, PodRefusal, QosClass};
-
-const STATIC: &str = "cpuManagerPolicy: static\nreservedSystemCPUs: 0,8\n";
 
 fn rehearsed(text: &str, pods: &[Pod]) -> Rehearsal {
     let machine = two_nodes();

@@ -50,6 +50,9 @@ impl Engine {
 
     /// Finds out which pods wait for CPUs. Those that need not any more live on at once.
     pub(super) fn note_held_back(&mut self, now: BootTime) {
+        if self.allotment.is_none() {
+            return;
+        }
         self.note_own(now);
         let layout = &self.settings.policy.layout;
         for managed in self.pods.values_mut() {
