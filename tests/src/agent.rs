@@ -70,18 +70,35 @@ impl Agent {
     /// # Errors
     /// The program cannot be started.
     pub fn start(&mut self) -> io::Result<()> {
+        self.start_with(&[])
+    }
+
+    /// Starts the agent with further variables in its environment.
+    ///
+    /// # Errors
+    /// The program cannot be started.
+    pub fn start_with(&mut self, variables: &[(&str, &str)]) -> io::Result<()> {
         let log = fs::OpenOptions::new()
             .create(true)
             .append(true)
             .open(self.log())?;
         let child = self
             .command("run")
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()?;
         self.child = Some(child);
         Ok(())
+    }
+
+    /// How the agent ended, if it was started and has ended.
+    ///
+    /// # Errors
+    /// It cannot be waited for.
+    pub fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
+        self.child.as_mut().map_or(Ok(None), Child::try_wait)
     }
 
     /// Kills the agent with SIGKILL: it gets no chance to tidy up.

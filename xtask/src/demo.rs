@@ -36,7 +36,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         Place::Vm { kernel, why } => println!("demo: in a virtual machine with kernel {kernel}: {why}"),
     }
     build_ebpf::build()?;
-    let agent = vm::cli::plimsoll(true)?.host;
+    let agent = vm::cli::plimsoll(vm::cli::Build::Release)?.host;
     let demo = cargo::build_one(
         &["build", "--release", "--package", TESTS, "--bin", PROGRAM],
         PROGRAM,

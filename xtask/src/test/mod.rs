@@ -18,6 +18,7 @@ use anyhow::{Context, Result};
 use self::libtest::Reader;
 use self::summary::{End, Summary};
 use crate::setup::{kernels, prometheus};
+use crate::vm::cli::Build;
 use crate::vm::{self, Stream, VmSpec};
 use crate::{build_ebpf, cargo, exec};
 
@@ -132,7 +133,10 @@ fn in_vm(series: &str, options: &Options) -> Result<End> {
     let mut command = vec!["/tests/kernel".to_owned()];
     command.extend(harness_arguments(options));
     let mut spec = VmSpec::new(series, command);
-    spec.files = vec![vm::cli::plimsoll(false)?, vm::cli::test_program("kernel")?];
+    spec.files = vec![
+        vm::cli::plimsoll(Build::FaultPoints)?,
+        vm::cli::test_program("kernel")?,
+    ];
     // Cpusets and partitions need more than two CPUs to be told apart.
     spec.cpus = 4;
     spec.memory_mib = 2048;

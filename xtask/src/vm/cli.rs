@@ -19,6 +19,12 @@ pub(crate) struct Options {
     /// NUMA nodes, among which CPUs and memory are split evenly
     #[arg(long, default_value_t = 1, value_name = "NODES")]
     numa: u32,
+    /// Sockets, among which NUMA nodes are split evenly; one for each node if not given
+    #[arg(long)]
+    sockets: Option<u32>,
+    /// Threads of a core
+    #[arg(long, default_value_t = 1)]
+    threads: u32,
     /// Memory in MiB
     #[arg(long, default_value_t = 1024, value_name = "MIB")]
     memory: u64,
@@ -43,7 +49,8 @@ pub(crate) struct Options {
     /// Add a word to the kernel's command line; repeatable
     #[arg(long = "append", value_name = "WORD")]
     kernel_arguments: Vec<String>,
-    /// Build and add the tests as /tests/NAME; `kernel` if no name follows
+    /// Build and add the tests as /tests/NAME, `kernel` if no name follows; the agent gets the fault points that some
+    /// of them end it at, unless it is the release build
     #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "kernel")]
     with_tests: Vec<String>,
     /// Take the release build of `plimsoll` instead of the development build
@@ -85,7 +92,13 @@ pub(crate) fn run(options: Options) -> Result<ExitCode> {
         build_ebpf::build()?;
     }
     if !options.bare {
-        files.push(plimsoll(options.release)?);
+        files.push(plimsoll(
+            match (options.release, options.with_tests.is_empty()) {
+                (true, _) => Build::Release,
+                (false, true) => Build::Development,
+                (false, false) => Build::FaultPoints,
+            },
+        )?);
     }
     for name in &options.with_tests {
         files.push(test_program(name)?);
@@ -94,6 +107,8 @@ pub(crate) fn run(options: Options) -> Result<ExitCode> {
         kernel: options.kernel,
         cpus: options.cpus,
         numa_nodes: options.numa,
+        sockets: options.sockets.unwrap_or(options.numa),
+        threads: options.threads,
         memory_mib: options.memory,
         swap_mib: options.swap,
         disk_mib: options.disk,
@@ -117,10 +132,25 @@ pub(crate) fn run(options: Options) -> Result<ExitCode> {
     Ok(ExitCode::from(outcome.status))
 }
 
+/// How the agent is built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Build {
+    /// As it is released.
+    Release,
+    /// For development.
+    Development,
+    /// For development, and with the places at which a test can end it.
+    FaultPoints,
+}
+
 /// Builds the agent, to be /bin/plimsoll in the machine.
-pub(crate) fn plimsoll(release: bool) -> Result<GuestFile> {
+pub(crate) fn plimsoll(build: Build) -> Result<GuestFile> {
     let mut arguments = vec!["build", "--package", "plimsoll", "--bin", "plimsoll"];
-    arguments.extend(release.then_some("--release"));
+    match build {
+        Build::Release => arguments.push("--release"),
+        Build::Development => {}
+        Build::FaultPoints => arguments.extend(["--features", "fault-points"]),
+    }
     Ok(GuestFile {
         host: cargo::build_one(&arguments, "plimsoll")?,
         guest: "/bin/plimsoll".to_owned(),

@@ -15,13 +15,18 @@ pub(super) const PORTS: [&str; 3] = ["console", "output", "error"];
 /// The command that boots `spec` with sockets and disks in `dir`.
 pub(super) fn command(spec: &VmSpec, image: &Path, dir: &Path) -> Result<Command> {
     ensure!(
-        spec.cpus >= 1 && spec.numa_nodes >= 1,
-        "a machine has at least one CPU and one NUMA node"
+        spec.cpus >= 1 && spec.numa_nodes >= 1 && spec.sockets >= 1 && spec.threads >= 1,
+        "a machine has at least one CPU, one NUMA node, one socket and one thread a core"
     );
     ensure!(
-        spec.cpus.is_multiple_of(spec.numa_nodes),
-        "{} CPUs cannot be split evenly among NUMA nodes",
+        spec.cpus.is_multiple_of(spec.numa_nodes * spec.threads),
+        "{} CPUs cannot be split evenly among NUMA nodes and their cores",
         spec.cpus
+    );
+    ensure!(
+        spec.numa_nodes.is_multiple_of(spec.sockets),
+        "{} NUMA nodes cannot be split evenly among sockets",
+        spec.numa_nodes
     );
     let mut qemu = Command::new(qemu::PROGRAM);
     qemu.args([
@@ -83,8 +88,13 @@ fn kernel_arguments(spec: &VmSpec) -> String {
 fn memory(spec: &VmSpec, qemu: &mut Command) {
     let (cpus, nodes) = (spec.cpus, spec.numa_nodes);
     qemu.arg("-m").arg(format!("{}M", spec.memory_mib));
-    qemu.arg("-smp")
-        .arg(format!("{cpus},sockets={nodes},cores={},threads=1", cpus / nodes));
+    // A node is a die, since no cache is shared between nodes.
+    let (sockets, threads) = (spec.sockets, spec.threads);
+    qemu.arg("-smp").arg(format!(
+        "{cpus},sockets={sockets},dies={},cores={},threads={threads}",
+        nodes / sockets,
+        cpus / nodes / threads
+    ));
     if nodes == 1 {
         return;
     }
@@ -149,12 +159,13 @@ mod tests {
         let spec = VmSpec {
             cpus: 4,
             numa_nodes: 2,
+            sockets: 2,
             memory_mib: 1025,
             ..VmSpec::new("6.12", ["true"])
         };
         let words = words(&spec);
         for wanted in [
-            "4,sockets=2,cores=2,threads=1",
+            "4,sockets=2,dies=1,cores=2,threads=1",
             "memory-backend-ram,id=m0,size=512M",
             "memory-backend-ram,id=m1,size=513M",
             "node,nodeid=1,memdev=m1,cpus=2-3",
@@ -167,13 +178,32 @@ mod tests {
     }
 
     #[test]
-    fn an_uneven_split_is_refused() {
+    fn nodes_of_one_socket_are_dies() {
         let spec = VmSpec {
-            cpus: 3,
-            numa_nodes: 2,
+            cpus: 16,
+            numa_nodes: 4,
+            sockets: 2,
+            threads: 2,
             ..VmSpec::new("6.12", ["true"])
         };
-        assert!(command(&spec, Path::new("/k"), Path::new("/d")).is_err());
+        let wanted = "16,sockets=2,dies=2,cores=2,threads=2";
+        assert!(words(&spec).iter().any(|word| word == wanted));
+    }
+
+    #[test]
+    fn an_uneven_split_is_refused() {
+        let refused = |cpus, numa_nodes, sockets, threads| {
+            let spec = VmSpec {
+                cpus,
+                numa_nodes,
+                sockets,
+                threads,
+                ..VmSpec::new("6.12", ["true"])
+            };
+            command(&spec, Path::new("/k"), Path::new("/d")).is_err()
+        };
+        assert!(!refused(4, 2, 2, 2));
+        assert!(refused(3, 2, 2, 1) && refused(6, 2, 2, 2) && refused(6, 3, 2, 1) && refused(4, 2, 0, 1));
     }
 
     #[test]

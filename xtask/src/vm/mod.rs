@@ -33,6 +33,10 @@ pub(crate) struct VmSpec {
     pub(crate) cpus: u32,
     /// NUMA nodes, among which CPUs and memory are split evenly.
     pub(crate) numa_nodes: u32,
+    /// Sockets, among which NUMA nodes are split evenly.
+    pub(crate) sockets: u32,
+    /// Threads of a core.
+    pub(crate) threads: u32,
     pub(crate) memory_mib: u64,
     /// 0 for none.
     pub(crate) swap_mib: u64,
@@ -65,6 +69,8 @@ impl VmSpec {
             kernel: kernel.to_owned(),
             cpus: 2,
             numa_nodes: 1,
+            sockets: 1,
+            threads: 1,
             memory_mib: 1024,
             swap_mib: 0,
             disk_mib: 0,

@@ -4,6 +4,7 @@
 //! `/sys/fs/cgroup`, `/proc` and the program's output; the agent's word is taken only where its word is the matter.
 
 mod alone;
+mod exclusive;
 mod input;
 mod life;
 mod meddling;
