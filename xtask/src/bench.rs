@@ -39,7 +39,7 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     build_ebpf::build()?;
-    let agent = vm::cli::plimsoll(Build::Release)?.host;
+    let agent = vm::cli::plimsoll(vm::cli::Build::Release)?.host;
     let program = cargo::build_one(
         &["build", "--release", "--package", TESTS, "--bin", PROGRAM],
         PROGRAM,
@@ -52,7 +52,9 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     }
     for kernel in &options.kernels {
         println!("bench: in a virtual machine with kernel {kernel}; emulated, so only ratios mean something");
-        good &= in_vm(kernel, &agent, &program, options, &mut lines)?;
+        for groups in by_machine(&options.groups) {
+            good &= in_vm(kernel, &agent, &program, options, &groups, &mut lines)?;
+        }
     }
     if let Some(path) = &options.json {
         std::fs::write(path, &lines).with_context(|| format!("cannot write {}", path.display()))?;
@@ -78,10 +80,29 @@ fn here(agent: &Path, program: &Path, options: &Options, lines: &mut String) -> 
     Ok(status.success())
 }
 
-fn in_vm(kernel: &str, agent: &Path, program: &Path, options: &Options, lines: &mut String) -> Result<bool> {
+/// The groups that go into one virtual machine each.
+fn by_machine(groups: &[String]) -> Vec<Vec<String>> {
+    let topology = vec![TOPOLOGY.to_owned()];
+    if groups.is_empty() {
+        return vec![Vec::new(), topology];
+    }
+    let (there, others): (Vec<_>, Vec<_>) = groups.iter().cloned().partition(|group| group == TOPOLOGY);
+    let machines = [others, if there.is_empty() { there } else { topology }];
+    machines.into_iter().filter(|groups| !groups.is_empty()).collect()
+}
+
+fn in_vm(
+    kernel: &str,
+    agent: &Path,
+    program: &Path,
+    options: &Options,
+    groups: &[String],
+    lines: &mut String,
+) -> Result<bool> {
     let guest = format!("/bin/{PROGRAM}");
     // Inside, the table goes to standard error and is seen at once; the figures are what standard output carries.
-    let groups: Vec<_> = options.groups.iter().map(|group| exec::quote(group)).collect();
+    let topology = groups == [TOPOLOGY];
+    let groups: Vec<_> = groups.iter().map(|group| exec::quote(group)).collect();
     let script = format!(
         "{guest} --json /tmp/figures --plimsoll /bin/plimsoll {} >&2; status=$?; cat /tmp/figures; exit $status",
         groups.join(" ")
@@ -89,8 +110,8 @@ fn in_vm(kernel: &str, agent: &Path, program: &Path, options: &Options, lines: &
     let mut spec = VmSpec::new(kernel, ["sh", "-c", &script])
         .file(agent, "/bin/plimsoll")
         .file(program, guest);
-    // 2 sockets x 2 NUMA nodes x 2 cores x 2 threads, where some benchmark wants to see a topology.
-    if options.groups.iter().any(|group| group == TOPOLOGY) {
+    if topology {
+        // 2 sockets x 2 NUMA nodes x 2 cores x 2 threads.
         (spec.sockets, spec.numa_nodes, spec.cpus, spec.threads) = (2, 4, 16, 2);
     }
     spec.memory_mib = 4096;
@@ -118,6 +139,21 @@ fn named_after(kernel: &str, lines: &str) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_depends_on_the_topology_gets_a_machine_of_its_own() {
+        let machines = |groups: &[&str]| {
+            let groups: Vec<_> = groups.iter().map(|group| (*group).to_owned()).collect();
+            by_machine(&groups)
+        };
+        assert_eq!(
+            machines(&["cpu", TOPOLOGY, "switch"]),
+            [vec!["cpu", "switch"], vec![TOPOLOGY]]
+        );
+        assert_eq!(machines(&["cpu"]), [["cpu"]]);
+        assert_eq!(machines(&[TOPOLOGY]), [[TOPOLOGY]]);
+        assert_eq!(machines(&[]), [vec![], vec![TOPOLOGY]]);
+    }
 
     #[test]
     fn figures_of_a_machine_tell_its_kernel() {
