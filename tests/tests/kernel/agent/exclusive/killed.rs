@@ -17,9 +17,9 @@ const RUNS: u64 = 50;
 /// The machine has four CPUs, and one is reserved.
 const TO_GIVE: usize = 3;
 /// Pods at most.
-const PODS: usize = 6;
+const PODS: usize = 4;
 /// How long an agent may live that does not come to its point.
-const LIFE: Duration = Duration::from_millis(2500);
+const LIFE: Duration = Duration::from_millis(1500);
 
 /// Where the agent ends itself.
 const POINTS: [&str; 11] = [
@@ -90,21 +90,21 @@ fn assert_apart(running: &BTreeMap<String, (Vec<u32>, CpuSet)>, told: &str) {
 fn change(host: &Host, wanted: &mut Wanted, random: &mut Random, next: &mut usize) -> Option<String> {
     let free = TO_GIVE - wanted.values().sum::<usize>();
     *next += 1;
-    match random.below(4) {
-        0 if free > 0 && wanted.len() < PODS => {
+    match random.below(6) {
+        0..=2 if free > 0 && wanted.len() < PODS => {
             let count = 1 + random.below(free.min(2));
             let name = format!("db{next}");
             host.add(&name, &guaranteed(&count.to_string()));
             wanted.insert(name, count);
             None
         }
-        1 if wanted.len() < PODS => {
+        3 if wanted.len() < PODS => {
             let name = format!("web{next}");
             host.add(&name, SHARING);
             wanted.insert(name, 0);
             None
         }
-        2 => {
+        2 | 4 => {
             let resizable = wanted.iter_mut().filter(|(_, count)| **count > 0);
             let (name, count) = resizable.last()?;
             let after = if *count == 1 && free > 0 { 2 } else { 1 };
@@ -173,16 +173,20 @@ fn wherever_it_is_killed_no_cpu_is_lost_or_doubled() {
     let mut before = BTreeMap::new();
     let mut ended: BTreeMap<&str, u32> = BTreeMap::new();
     for run in 0..RUNS {
-        let (point, nth) = (POINTS[random.below(POINTS.len())], 1 + random.below(3));
+        let (point, nth) = (POINTS[random.below(POINTS.len())], 1 + random.below(2));
         let told = format!("run {run}, {point} for the {nth}. time");
         let planned = format!("{point}:{nth}");
-        host.agent
-            .start_with(&[("PLIMSOLL_FAULT_POINT", &planned)])
-            .unwrap();
+        // Some of it may have happened while no agent ran.
+        let starts_after = random.below(3);
         let mut touched = Vec::new();
-        for _ in 0..4 {
+        for step in 0..4 {
+            if step == starts_after {
+                host.agent
+                    .start_with(&[("PLIMSOLL_FAULT_POINT", &planned)])
+                    .unwrap();
+            }
             touched.extend(change(&host, &mut wanted, &mut random, &mut next));
-            sleep(Duration::from_millis(50 * random.below(12) as u64));
+            sleep(Duration::from_millis(50 * random.below(8) as u64));
         }
         let started = Instant::now();
         while started.elapsed() < LIFE && host.agent.ended().unwrap().is_none() {
@@ -214,7 +218,6 @@ fn wherever_it_is_killed_no_cpu_is_lost_or_doubled() {
         before = after;
         host.agent.kill().unwrap();
     }
-    println!("ended at: {ended:?}");
     let enough = ended.values().sum::<u32>();
-    assert!(enough > 25, "too few runs came to their point: {ended:?}");
+    assert!(enough > 20, "too few runs came to their point: {ended:?}");
 }

@@ -169,13 +169,14 @@ fn lists_that_somebody_writes_are_put_right() {
         let script = format!("echo {list} > {}", file.display());
         let status = Command::new("/bin/sh").args(["-c", &script]).status().unwrap();
         assert!(status.success(), "{script}");
-        until("it is noticed", || {
+        until(&format!("{script} is noticed"), || {
             let log = host.log_since(before);
             log.lines()
                 .any(|line| line.contains("somebody changed a value") && line.contains("cpuset.cpus"))
         });
-        until("everybody has what is theirs", || {
-            host.effective(DB) == own && host.effective(WEB) == shared
+        until(&format!("{script} is put right"), || {
+            let stands = host.read(path, "cpuset.cpus") == list;
+            !stands && host.effective(DB) == own && host.effective(WEB) == shared
         });
         assert_eq!(
             (allowed(db), allowed(web)),
