@@ -59,7 +59,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     if let Some(path) = &options.json {
         std::fs::write(path, &lines).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    ensure!(!lines.is_empty(), "nothing was measured");
+    ensure!(!lines.trim().is_empty(), "nothing was measured");
     Ok(if good {
         ExitCode::SUCCESS
     } else {

@@ -141,7 +141,7 @@ fn is_running(tree: &Path, n: usize) -> bool {
     fs::read(pod_directory(tree, n).join("main/cgroup.procs")).is_ok_and(|procs| !procs.is_empty())
 }
 
-fn wait_until(done: impl Fn() -> io::Result<bool>) -> io::Result<()> {
+pub(super) fn wait_until(done: impl Fn() -> io::Result<bool>) -> io::Result<()> {
     let deadline = Instant::now() + PATIENCE;
     while !done()? {
         if Instant::now() > deadline {
@@ -243,7 +243,7 @@ fn known_within(metrics: &str) -> Vec<(f64, f64)> {
         .collect()
 }
 
-fn remove(directory: &Path) -> io::Result<()> {
+pub(super) fn remove(directory: &Path) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         if entry.file_type()?.is_dir() {

@@ -6,13 +6,14 @@
 mod agent;
 mod cpu;
 mod echo;
+mod exclusive;
 mod foreign;
 mod snapshot;
 mod switch;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::{env, fs};
+use std::{env, fmt, fs};
 
 use serde::Serialize;
 
@@ -69,13 +70,26 @@ pub struct Bench {
 /// What a benchmark gives.
 pub type Figures = Result<Vec<Figure>, Box<dyn std::error::Error>>;
 
+/// Why a benchmark cannot run on this machine: for want of something that the machine does not claim to have.
+#[derive(Debug)]
+struct NotHere(String);
+
+impl fmt::Display for NotHere {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NotHere {}
+
 /// A group's name and its benchmark.
 type Group = (&'static str, fn(&Bench) -> Figures);
 
 /// The benchmarks by group.
-const GROUPS: [Group; 5] = [
+const GROUPS: [Group; 6] = [
     ("agent", agent::figures),
     ("cpu", cpu::figures),
+    ("exclusive", exclusive::figures),
     ("foreign", foreign::figures),
     ("snapshot", snapshot::figures),
     ("switch", switch::figures),
@@ -134,6 +148,7 @@ pub fn main() -> ExitCode {
                 measured.iter().for_each(show);
                 figures.extend(measured);
             }
+            Err(why) if why.is::<NotHere>() => println!("{name}: no figures here: {why}"),
             Err(error) => {
                 println!("{name}: no figures: {error}");
                 failed = true;
