@@ -7,19 +7,17 @@
 //! The targets `native` and `kernel` mark their tests `#[ignore]`, so that plain `cargo test` compiles and does not
 //! run them; this command includes them.
 
+mod lab;
 pub(crate) mod libtest;
 pub(crate) mod summary;
 
 use std::process::{Command, ExitCode};
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use self::libtest::Reader;
 use self::summary::{End, Summary};
 use crate::setup::{kernels, prometheus};
-use crate::vm::cli::Build;
-use crate::vm::{self, Stream, VmSpec};
 use crate::{build_ebpf, cargo, exec};
 
 pub(crate) const TESTS: &str = "plimsoll-tests";
@@ -41,7 +39,7 @@ pub(crate) struct Options {
     #[arg(long)]
     filter: Option<String>,
     /// Seconds until a virtual machine is given up
-    #[arg(long, default_value_t = 1200, value_name = "SECONDS")]
+    #[arg(long, default_value_t = 2400, value_name = "SECONDS")]
     timeout: u64,
 }
 
@@ -57,11 +55,11 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         summary.step("eBPF tests on this machine's kernel", || native(options));
     }
     if !options.no_vm {
-        for series in kernels::KERNELS {
-            if options.kernels.is_empty() || options.kernels.iter().any(|wanted| wanted == series) {
-                summary.step(&format!("kernel tests on {series}"), || in_vm(series, options));
-            }
-        }
+        let wanted = |series: &&str| {
+            options.kernels.is_empty() || options.kernels.iter().any(|wanted| wanted == series)
+        };
+        let series: Vec<_> = kernels::KERNELS.into_iter().filter(wanted).collect();
+        lab::run(&series, options, &mut summary);
     }
     Ok(summary.close())
 }
@@ -120,38 +118,4 @@ fn harness_arguments(options: &Options) -> Vec<String> {
     let mut arguments = vec!["--include-ignored".to_owned(), "--test-threads=1".to_owned()];
     arguments.extend(options.filter.clone());
     arguments
-}
-
-fn in_vm(series: &str, options: &Options) -> Result<End> {
-    if !cargo::has(TESTS, "test", "kernel")? {
-        return Ok(End::Skipped("the tests have no target `kernel`".to_owned()));
-    }
-    crate::setup::ensure(&[crate::setup::Need::Vm])?;
-    if let Err(why) = kernels::image(series) {
-        return Ok(End::Skipped(why));
-    }
-    let mut command = vec!["/tests/kernel".to_owned()];
-    command.extend(harness_arguments(options));
-    let mut spec = VmSpec::new(series, command);
-    spec.files = vec![
-        vm::cli::plimsoll(Build::FaultPoints)?,
-        vm::cli::test_program("kernel")?,
-    ];
-    // Cpusets and partitions need more than two CPUs to be told apart.
-    spec.cpus = 4;
-    spec.memory_mib = 2048;
-    spec.swap_mib = 256;
-    spec.disk_mib = 256;
-    spec.timeout = Duration::from_secs(options.timeout);
-    let mut reader = Reader::default();
-    let outcome = vm::run(&spec, &mut |stream, bytes| {
-        if stream == Stream::Output {
-            reader.bytes(bytes);
-        }
-        vm::pass_on(stream, bytes);
-    })?;
-    for complaint in &outcome.complaints {
-        println!("kernel {series}: {complaint}");
-    }
-    Ok(End::of(&reader, outcome.status == 0))
 }

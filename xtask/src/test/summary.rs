@@ -1,7 +1,7 @@
 //! What each step of a test run came to, and the closing lines.
 
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
@@ -34,7 +34,13 @@ impl Summary {
     pub(crate) fn step(&mut self, name: &str, perform: impl FnOnce() -> Result<End>) {
         println!("\n=== {name}");
         let start = Instant::now();
-        let (verdict, what) = match perform() {
+        let end = perform();
+        self.note(name, end, start.elapsed());
+    }
+
+    /// Keeps what a step came to that was performed elsewhere.
+    pub(crate) fn note(&mut self, name: &str, end: Result<End>, took: Duration) {
+        let (verdict, what) = match end {
             Ok(end) => self.take(end),
             Err(error) => {
                 eprintln!("{error:#}");
@@ -45,7 +51,7 @@ impl Summary {
                 )
             }
         };
-        let seconds = start.elapsed().as_secs();
+        let seconds = took.as_secs();
         self.lines
             .push(format!("  {verdict:<8} {name} ({seconds} s): {what}"));
     }
