@@ -1,6 +1,7 @@
 //! CPUs of one's own, as the kernel and not the agent has them: given, taken back, defended, kept.
 
 mod killed;
+mod machine;
 
 use std::fs;
 use std::path::PathBuf;
