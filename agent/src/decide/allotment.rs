@@ -157,14 +157,15 @@ impl Allotment {
         Ok(placements)
     }
 
-    /// Takes back what is held by pods that are not among `pods`.
-    pub fn retain(&mut self, pods: &BTreeSet<PodUid>) {
+    /// Takes back what is held by pods that are not among `pods`; whether there was any.
+    pub fn retain(&mut self, pods: &BTreeSet<PodUid>) -> bool {
         let in_cpus = self.assignments.pods().keys();
         let memory = self.managers.memory.as_ref();
         let in_memory = memory.into_iter().flat_map(MemoryManager::holdings);
         let holders = in_cpus.chain(in_memory.map(|(pod, _, _)| pod));
         let gone: BTreeSet<_> = holders.filter(|pod| !pods.contains(*pod)).cloned().collect();
         gone.iter().for_each(|pod| self.release(pod));
+        !gone.is_empty()
     }
 
     /// Takes back what a pod has.

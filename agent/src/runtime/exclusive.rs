@@ -11,7 +11,9 @@ use tracing::{error, warn};
 use super::engine::Owner;
 use super::{Agent, ground};
 use crate::kernel::clock::{Clock, RealClock};
-use crate::model::{BootTime, CgroupId, CgroupPath, CpuId, CpuSet, ForeignReport, ForeignTime, Intruder};
+use crate::model::{
+    BootTime, CgroupId, CgroupPath, CpuId, CpuSet, ForeignReport, ForeignTime, Intruder, KernelThreadTimes,
+};
 use crate::observe::probes::Foreign;
 use crate::observe::running::strangers;
 
@@ -159,7 +161,7 @@ impl Agent {
         let reports = self.exclusive.reports(foreign);
         let threads = foreign.kernel_threads().unwrap_or_else(|error| {
             warn!(%error, "what the kernel's threads use of exclusive CPUs cannot be read");
-            crate::model::KernelThreadTimes::default()
+            KernelThreadTimes::default()
         });
         let mut named = threads.named;
         named.sort_by_key(|(_, time)| std::cmp::Reverse(*time));

@@ -29,7 +29,7 @@ impl Engine {
             _ => None,
         });
         let keep = let_in.map(|(uid, _)| uid.clone()).chain(strays).collect();
-        allotment.retain(&keep);
+        self.unwritten |= allotment.retain(&keep);
     }
 
     /// Decides which CPUs each cgroup may have now.

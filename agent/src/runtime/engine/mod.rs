@@ -188,6 +188,8 @@ pub struct Engine {
     allotment: Option<Allotment>,
     /// Whether what containers have and were promised is part of it.
     restored: bool,
+    /// Whether something was given out or taken back since that was written down.
+    unwritten: bool,
     /// What was written down last, by this agent or one before it.
     given_before: Option<CpuCheckpoint>,
     /// What was not as it had been left, oldest first.
@@ -250,6 +252,7 @@ impl Engine {
             settings,
             allotment,
             restored: true,
+            unwritten: false,
             given_before: None,
             cpu_changes: VecDeque::new(),
             cpusets: Cpusets::default(),

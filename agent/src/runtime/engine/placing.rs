@@ -109,6 +109,7 @@ impl Engine {
                     }
                     if let Some(given) = given {
                         managed.given = given;
+                        self.unwritten = true;
                     }
                     let lacks = lacking.remove(&uid);
                     if let (None, Some(lacks)) = (&managed.lacks, &lacks) {

@@ -4,7 +4,7 @@
 //! until they were read once nothing is placed where CPUs are given out, and what runs runs on. After that the file
 //! follows what is given out, at the end of each settling that changed it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tracing::{info, warn};
 
@@ -57,6 +57,7 @@ impl Engine {
         self.resume(&mut allotment);
         self.find_partitions();
         self.allotment = Some(allotment);
+        self.unwritten = true;
         self.unsettled = true;
     }
 
@@ -144,7 +145,7 @@ impl Engine {
     }
 
     /// The NUMA nodes that a container's memory is bound to, as the kernel shows it.
-    fn bound_to(&self, uid: &PodUid, name: &ContainerName) -> Option<std::collections::BTreeSet<u32>> {
+    fn bound_to(&self, uid: &PodUid, name: &ContainerName) -> Option<BTreeSet<u32>> {
         let managed = self.pods.get(uid)?;
         let path = self.settings.policy.layout.container(managed.class, uid, name);
         let list = self
@@ -185,14 +186,17 @@ impl Engine {
 
     /// Writes down what is given out, if it is not what was written last.
     pub(super) fn save_cpus(&mut self, now: BootTime) {
-        if !self.restored {
+        if !self.restored || !self.unwritten {
             return;
         }
         let Some(checkpoint) = self.checkpoint(now) else {
             return;
         };
         match self.ports.checkpoint.save(&checkpoint) {
-            Ok(_) => self.given_before = Some(checkpoint),
+            Ok(_) => {
+                self.given_before = Some(checkpoint);
+                self.unwritten = false;
+            }
             Err(error) => warn!(%error, "who has which CPUs cannot be written down; tried again"),
         }
     }

@@ -6,6 +6,7 @@
 //! are bound by no list of ours and come and go; what they take is counted instead.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tracing::info;
 
@@ -96,7 +97,7 @@ impl Engine {
     pub fn note_foreign(
         &mut self,
         foreign: BTreeMap<CgroupId, ForeignReport>,
-        kernel_threads: Vec<(String, std::time::Duration)>,
+        kernel_threads: Vec<(String, Duration)>,
     ) {
         self.foreign = foreign;
         self.kernel_threads = kernel_threads;

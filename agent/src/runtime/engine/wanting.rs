@@ -86,6 +86,7 @@ impl Engine {
             }
             return;
         }
+        self.unwritten = true;
         match changed {
             Some((allotment, given)) => {
                 self.allotment = Some(allotment);
