@@ -28,14 +28,17 @@ const CONFIGURATION: &str = "cpuManagerPolicy: static\nreservedSystemCPUs: \"0\"
      stalls: false, oom: false, lifecycle: false, foreign: true}\n";
 /// How often CPUs are given, on a quiet node and beside burning pods.
 const GRANTS: usize = 50;
-/// Pods that share, and burn.
+/// Pods that share, and burn as much as they may. Each is held to a part of a CPU: emulated CPUs take turns on one of
+/// the host's, and with all of them busy nothing else gets done.
 const BURNING: usize = 20;
+/// CPUs of a grant at most.
+const MOST: usize = 4;
 /// How long the strangers on a container's CPUs are counted.
 const WINDOW: Duration = Duration::from_secs(30);
 /// How long one step may take.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// CPUs of the container whose strangers are counted.
-const COUNTED_ON: usize = 4;
+const COUNTED_ON: usize = 2;
 
 const SLEEPS: &str = "[sleep, '1000000']";
 const BURNS: &str = "[sh, -c, 'while :; do :; done']";
@@ -46,7 +49,7 @@ pub(super) fn figures(bench: &Bench) -> Figures {
         return Err(NotHere("the cgroup tree has no controller cpuset".to_owned()).into());
     }
     let cpus = thread::available_parallelism()?.get();
-    if cpus < COUNTED_ON + 2 {
+    if cpus < MOST + 2 {
         return Err(NotHere(format!("{cpus} CPUs are too few")).into());
     }
     let directory = std::env::temp_dir().join(format!("{ROOT}-{}", std::process::id()));
@@ -77,24 +80,25 @@ impl Node {
             let mut probes = report.probes.iter();
             probes.any(|probe| probe.name == "foreign" && probe.attached)
         })?;
-        let mut figures = self.grants("on a quiet node")?;
+        let mut figures = self.grants("quiet", "on a quiet node")?;
         for n in 0..BURNING {
-            self.add(&format!("burn{n}"), BURNS, None)?;
+            self.add(&format!("burn{n}"), BURNS, "100m")?;
         }
-        self.agent
-            .wait_for(PATIENCE, |report| report.pods.iter().all(is_running))?;
-        figures.extend(self.grants(&format!("beside {BURNING} burning pods"))?);
+        self.agent.wait_for(PATIENCE, |report| {
+            report.pods.iter().filter(|pod| is_running(pod)).count() == BURNING
+        })?;
+        figures.extend(self.grants("busy", &format!("beside {BURNING} burning pods"))?);
         figures.extend(self.strangers()?);
         Ok(figures)
     }
 
     /// Gives CPUs and takes them back, again and again.
-    fn grants(&self, when: &str) -> Figures {
+    fn grants(&self, prefix: &str, when: &str) -> Figures {
         let (mut clean, mut running) = (Vec::new(), Vec::new());
         for n in 0..GRANTS {
-            let name = format!("db{n}");
+            let name = format!("{prefix}{n}");
             let begun = Instant::now();
-            self.add(&name, SLEEPS, Some(1 + n % COUNTED_ON))?;
+            self.add(&name, SLEEPS, &(1 + n % MOST).to_string())?;
             let pod = self.pod(&name);
             wait_until(|| Ok(fs::read(pod.join("main/cgroup.procs")).is_ok_and(|procs| !procs.is_empty())))?;
             running.push(begun.elapsed().as_secs_f64() * 1e3);
@@ -119,7 +123,7 @@ impl Node {
 
     /// Who is on a burning container's CPUs.
     fn strangers(&self) -> Figures {
-        self.add("counted", BURNS, Some(COUNTED_ON))?;
+        self.add("counted", BURNS, &COUNTED_ON.to_string())?;
         let look = |at_least: Duration| -> io::Result<ForeignReport> {
             let foreign = |report: &NodeReport| grant(report, "counted")?.foreign;
             let report = self.agent.wait_for(PATIENCE + WINDOW, |report| {
@@ -155,22 +159,20 @@ impl Node {
         ])
     }
 
-    /// Writes the manifest of a pod that shares, or that has CPUs of its own.
-    fn add(&self, name: &str, command: &str, cpus: Option<usize>) -> io::Result<()> {
-        let resources = cpus.map_or(String::new(), |cpus| {
-            format!(", resources: {{limits: {{cpu: {cpus}, memory: 64Mi}}}}")
-        });
+    /// Writes the manifest of a Guaranteed pod: with CPUs of its own if it is to have whole ones.
+    fn add(&self, name: &str, command: &str, cpus: &str) -> io::Result<()> {
         let manifest = format!(
             "{{apiVersion: v1, kind: Pod, metadata: {{name: {name}, uid: uid-{name}}}, \
              spec: {{terminationGracePeriodSeconds: 1, \
-             containers: [{{name: main, command: {command}{resources}}}]}}}}\n"
+             containers: [{{name: main, command: {command}, \
+             resources: {{limits: {{cpu: {cpus}, memory: 64Mi}}}}}}]}}}}\n"
         );
         let hidden = self.agent.pods().join(format!(".{name}.tmp"));
         fs::write(&hidden, manifest)?;
         fs::rename(hidden, self.agent.pods().join(format!("{name}.yaml")))
     }
 
-    /// The cgroup of a pod with CPUs of its own.
+    /// The cgroup of a pod.
     fn pod(&self, name: &str) -> PathBuf {
         self.tree.join(format!("poduid-{name}"))
     }
