@@ -293,6 +293,8 @@ impl Engine {
         for _ in 0..ROUNDS {
             // Places first: nothing may start under values that are not right yet.
             if self.unsettled {
+                // A change may wait for what a pod had that is gone.
+                self.take_back();
                 self.take_deferred(now);
                 self.unsettled = false;
                 self.place(now);
