@@ -307,3 +307,36 @@ fn a_cgroup_that_somebody_makes_anew_gets_its_cpus_within_a_pass() {
     assert_eq!(places(&node)[1..], before[1..]);
     assert_eq!(node.machine.together(), Vec::<String>::new());
 }
+
+#[test]
+fn a_change_that_waits_for_cpus_gets_those_of_a_pod_that_goes() {
+    let mut node = FakeNode::of(STATIC, TWO_NODES);
+    node.add("db", &own(7));
+    node.add("queue", &own(7));
+    let process = node.process("db", "main");
+    node.add("db", &own(9));
+    assert_eq!(node.pod("db").reason.as_deref(), Some("PodResizePending"));
+    node.remove("queue");
+    node.pass();
+    assert_eq!(
+        (node.pod("db").reason, node.process("db", "main")),
+        (None, process)
+    );
+    let has = CpuSet::parse(&has(&node, "poduid-db/main")).unwrap();
+    assert_eq!(has.len(), 9);
+}
+
+#[test]
+fn a_pod_that_comes_again_and_again_gets_its_cpus_each_time() {
+    let mut node = FakeNode::of(STATIC, TWO_NODES);
+    node.add("web", SHARED);
+    for _ in 0..5 {
+        node.add("db", &own(2));
+        assert_eq!(
+            (node.state("db", "main"), has(&node, "poduid-db/main")),
+            ("Running".into(), "1,9".into())
+        );
+        node.remove("db");
+        assert!(node.find("db").is_none());
+    }
+}

@@ -70,7 +70,6 @@ impl Engine {
     }
 
     fn decide_admission(&mut self) {
-        self.take_back();
         let uids = |of: fn(&Managed) -> bool| {
             let pods = self.pods.iter().filter(move |(_, managed)| of(managed));
             pods.map(|(uid, _)| uid.clone()).collect::<BTreeSet<_>>()

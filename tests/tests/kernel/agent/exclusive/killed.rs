@@ -219,5 +219,5 @@ fn wherever_it_is_killed_no_cpu_is_lost_or_doubled() {
         host.agent.kill().unwrap();
     }
     let enough = ended.values().sum::<u32>();
-    assert!(enough > 20, "too few runs came to their point: {ended:?}");
+    assert!(enough > 10, "too few runs came to their point: {ended:?}");
 }
