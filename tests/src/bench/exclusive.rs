@@ -26,10 +26,11 @@ use super::{Bench, Figure, Figures, NotHere, percentile};
 const ROOT: &str = "plimsoll-bench-exclusive";
 const CONFIGURATION: &str = "cpuManagerPolicy: static\nreservedSystemCPUs: \"0\"\nprobes: {cpu: false, usage: false, \
      stalls: false, oom: false, lifecycle: false, foreign: true}\n";
-/// How often CPUs are given, on a quiet node and beside burning pods.
+/// How often CPUs are given on a quiet node.
 const GRANTS: usize = 50;
-/// Pods that share, and burn as much as they may. Each is held to a part of a CPU: emulated CPUs take turns on one of
-/// the host's, and with all of them busy nothing else gets done.
+/// The same beside burning pods, where an emulated machine needs seconds for each.
+const BUSY_GRANTS: usize = 20;
+/// Pods that share, and burn all CPU they can get.
 const BURNING: usize = 20;
 /// CPUs of a grant at most.
 const MOST: usize = 4;
@@ -80,25 +81,25 @@ impl Node {
             let mut probes = report.probes.iter();
             probes.any(|probe| probe.name == "foreign" && probe.attached)
         })?;
-        let mut figures = self.grants("quiet", "on a quiet node")?;
+        let mut figures = self.grants("quiet", "on a quiet node", GRANTS)?;
         for n in 0..BURNING {
-            self.add(&format!("burn{n}"), BURNS, "100m")?;
+            self.add(&format!("burn{n}"), BURNS, None)?;
         }
         self.agent.wait_for(PATIENCE, |report| {
             report.pods.iter().filter(|pod| is_running(pod)).count() == BURNING
         })?;
-        figures.extend(self.grants("busy", &format!("beside {BURNING} burning pods"))?);
         figures.extend(self.strangers()?);
+        figures.extend(self.grants("busy", &format!("beside {BURNING} burning pods"), BUSY_GRANTS)?);
         Ok(figures)
     }
 
     /// Gives CPUs and takes them back, again and again.
-    fn grants(&self, prefix: &str, when: &str) -> Figures {
+    fn grants(&self, prefix: &str, when: &str, count: usize) -> Figures {
         let (mut clean, mut running) = (Vec::new(), Vec::new());
-        for n in 0..GRANTS {
+        for n in 0..count {
             let name = format!("{prefix}{n}");
             let begun = Instant::now();
-            self.add(&name, SLEEPS, &(1 + n % MOST).to_string())?;
+            self.add(&name, SLEEPS, Some(1 + n % MOST))?;
             let pod = self.pod(&name);
             wait_until(|| Ok(fs::read(pod.join("main/cgroup.procs")).is_ok_and(|procs| !procs.is_empty())))?;
             running.push(begun.elapsed().as_secs_f64() * 1e3);
@@ -123,7 +124,7 @@ impl Node {
 
     /// Who is on a burning container's CPUs.
     fn strangers(&self) -> Figures {
-        self.add("counted", BURNS, &COUNTED_ON.to_string())?;
+        self.add("counted", BURNS, Some(COUNTED_ON))?;
         let look = |at_least: Duration| -> io::Result<ForeignReport> {
             let foreign = |report: &NodeReport| grant(report, "counted")?.foreign;
             let report = self.agent.wait_for(PATIENCE + WINDOW, |report| {
@@ -159,13 +160,15 @@ impl Node {
         ])
     }
 
-    /// Writes the manifest of a Guaranteed pod: with CPUs of its own if it is to have whole ones.
-    fn add(&self, name: &str, command: &str, cpus: &str) -> io::Result<()> {
+    /// Writes the manifest of a pod: with so many CPUs of its own, or without any limit.
+    fn add(&self, name: &str, command: &str, cpus: Option<usize>) -> io::Result<()> {
+        let resources = cpus.map_or(String::new(), |cpus| {
+            format!(", resources: {{limits: {{cpu: {cpus}, memory: 64Mi}}}}")
+        });
         let manifest = format!(
             "{{apiVersion: v1, kind: Pod, metadata: {{name: {name}, uid: uid-{name}}}, \
              spec: {{terminationGracePeriodSeconds: 1, \
-             containers: [{{name: main, command: {command}, \
-             resources: {{limits: {{cpu: {cpus}, memory: 64Mi}}}}}}]}}}}\n"
+             containers: [{{name: main, command: {command}{resources}}}]}}}}\n"
         );
         let hidden = self.agent.pods().join(format!(".{name}.tmp"));
         fs::write(&hidden, manifest)?;
@@ -179,9 +182,6 @@ impl Node {
 
     fn remove(mut self, directory: &Path) -> io::Result<()> {
         self.agent.kill()?;
-        if let Some(log) = std::env::var_os("PLIMSOLL_BENCH_LOG") {
-            fs::copy(self.agent.log(), log)?;
-        }
         fs::write(self.tree.join("cgroup.kill"), "1")?;
         remove(&self.tree)?;
         fs::remove_dir_all(directory)
