@@ -103,16 +103,27 @@ impl MemoryManager {
             Some(mask) if self.serves(pod, mask, request) => mask,
             within => self.extended(pod, request, within, hint.preferred)?,
         };
-        let taken = self.take(pod, mask, request);
+        self.hold(pod, container, kind, request, mask);
+        Ok(Some(mask))
+    }
+
+    /// Puts down that a container holds what `mask` has of its request.
+    pub(super) fn hold(
+        &mut self,
+        pod: &PodUid,
+        container: &ContainerName,
+        kind: ContainerKind,
+        request: &Request,
+        mask: NumaMask,
+    ) {
         let holding = Holding {
             kind,
             request: request.clone(),
             mask,
-            taken,
+            taken: self.take(pod, mask, request),
         };
         let held = self.pods.entry(pod.clone()).or_default();
         held.insert(container.clone(), holding);
-        Ok(Some(mask))
     }
 
     /// The sets that could serve a request, preferred where no smaller one could on an empty machine.
@@ -197,12 +208,7 @@ impl MemoryManager {
     }
 
     /// Takes the request over from the pod's init containers, and what is missing from the nodes.
-    pub(super) fn take(
-        &mut self,
-        pod: &PodUid,
-        mask: NumaMask,
-        request: &Request,
-    ) -> Vec<(usize, Resource, u64)> {
+    fn take(&mut self, pod: &PodUid, mask: NumaMask, request: &Request) -> Vec<(usize, Resource, u64)> {
         let mut taken = Vec::new();
         for (&resource, &Bytes(amount)) in request {
             let mut left = amount;

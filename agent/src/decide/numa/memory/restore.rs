@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Holding, MemoryManager, MemoryRefusal, Request, of_container};
+use super::{MemoryManager, MemoryRefusal, Request, of_container};
 use crate::decide::numa::Resource;
 use crate::model::{Bytes, Container, ContainerKind, ContainerName, NumaMask, Pod, PodUid, TopologyHint};
 
@@ -112,23 +112,15 @@ impl MemoryManager {
             (self.table, self.pods) = before;
             return Err(NotRestored::OtherGroup { mask, groups });
         }
-        let taken = self.take(pod, mask, request);
+        self.hold(pod, container, kind, request, mask);
+        let taken = self.holding(pod, container).map_or(&[][..], |held| &held.taken);
         let missing = request.iter().filter_map(|(&resource, &Bytes(amount))| {
             let of = taken.iter().filter(|(_, of, _)| *of == resource);
             let got = of.fold(0_u64, |sum, (.., part)| sum.saturating_add(*part));
             let missing = amount.saturating_sub(got);
             (missing > 0).then_some((resource, Bytes(missing)))
         });
-        let missing = missing.collect();
-        let holding = Holding {
-            kind,
-            request: request.clone(),
-            mask,
-            taken,
-        };
-        let held = self.pods.entry(pod.clone()).or_default();
-        held.insert(container.clone(), holding);
-        Ok(missing)
+        Ok(missing.collect())
     }
 
     /// Puts down what the containers of pods that were let in hold. `machine` has the kernel's numbers of the machine's
