@@ -22,6 +22,7 @@ mod numa_mask;
 mod partition;
 mod placement;
 mod pod;
+pub mod pressure;
 mod qos;
 mod quantity;
 mod report;

@@ -81,11 +81,12 @@ impl CpuPeriod {
 }
 
 /// A bound, or the kernel's `max`: no bound.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Limit<T> {
     /// At most this.
     At(T),
     /// No bound.
+    #[default]
     Max,
 }
 
