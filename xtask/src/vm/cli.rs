@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{GuestFile, VmSpec};
+use super::{GuestFile, Pace, VmSpec};
 use crate::setup::kernels::KERNELS;
 use crate::{build_ebpf, cargo};
 
@@ -40,6 +40,9 @@ pub(crate) struct Options {
     /// Hardware virtualisation instead of emulation
     #[arg(long)]
     kvm: bool,
+    /// A clock that goes on by a nanosecond with each instruction, whatever that takes
+    #[arg(long, conflicts_with = "kvm")]
+    instruction_clock: bool,
     /// Put a file of this host into the machine; repeatable
     #[arg(long = "file", value_name = "HOST:GUEST", value_parser = parse_file)]
     files: Vec<GuestFile>,
@@ -112,7 +115,11 @@ pub(crate) fn run(options: Options) -> Result<ExitCode> {
         memory_mib: options.memory,
         swap_mib: options.swap,
         disk_mib: options.disk,
-        kvm: options.kvm,
+        pace: match (options.kvm, options.instruction_clock) {
+            (true, _) => Pace::Hardware,
+            (false, true) => Pace::Instructions,
+            (false, false) => Pace::RealTime,
+        },
         timeout: Duration::from_secs(options.timeout),
         kernel_arguments: options.kernel_arguments,
         files,

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use super::VmSpec;
+use super::{Pace, VmSpec};
 use crate::exec;
 use crate::setup::qemu;
 
@@ -39,12 +39,16 @@ pub(super) fn command(spec: &VmSpec, image: &Path, dir: &Path) -> Result<Command
     ]);
     // A panic reboots, and this turns a reboot into QEMU's end.
     qemu.arg("-no-reboot");
-    if spec.kvm {
+    if spec.pace == Pace::Hardware {
         qemu.args(["-accel", "kvm", "-cpu", "host"]);
     } else {
         // One thread: with several, QEMU 7.2 breaks the kernel's patching of running code (oops in BPF trampolines).
         // No cx16: QEMU 7.2 mishandles the per-CPU cmpxchg16b of the slab allocator (double fault on 6.12).
         qemu.args(["-accel", "tcg,thread=single", "-cpu", "max,cx16=off"]);
+    }
+    if spec.pace == Pace::Instructions {
+        // 2^0 ns an instruction. While all CPUs are idle the clock jumps to the next timer.
+        qemu.args(["-icount", "shift=0,sleep=off"]);
     }
     qemu.arg("-kernel")
         .arg(image)
@@ -76,7 +80,7 @@ fn kernel_arguments(spec: &VmSpec) -> String {
         "panic=-1",
         "printk.devkmsg=on",
     ];
-    if !spec.kvm {
+    if spec.pace != Pace::Hardware {
         // The kernel would distrust the emulated time stamp counter (6.1 always, newer ones with several sockets) and
         // read a clock that is 5 times slower; emulated on one thread, all CPUs share one counter.
         words.extend(["tsc=reliable", "clocksource=tsc"]);
@@ -208,13 +212,13 @@ mod tests {
 
     #[test]
     fn only_an_emulated_clock_is_to_be_trusted() {
-        let told = |kvm| {
+        let told = |pace| {
             let spec = VmSpec {
-                kvm,
+                pace,
                 ..VmSpec::new("6.12", ["true"])
             };
             kernel_arguments(&spec).contains("tsc=reliable")
         };
-        assert!(told(false) && !told(true));
+        assert!(told(Pace::RealTime) && told(Pace::Instructions) && !told(Pace::Hardware));
     }
 }

@@ -42,8 +42,7 @@ pub(crate) struct VmSpec {
     pub(crate) swap_mib: u64,
     /// An empty ext4 file system on a disk, mounted at /disk; 0 for none.
     pub(crate) disk_mib: u64,
-    /// Hardware virtualisation instead of emulation.
-    pub(crate) kvm: bool,
+    pub(crate) pace: Pace,
     /// From the start of QEMU to the command's end.
     pub(crate) timeout: Duration,
     /// Further words for the kernel's command line.
@@ -52,6 +51,20 @@ pub(crate) struct VmSpec {
     /// Variables of the command's environment.
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) command: Vec<String>,
+}
+
+/// What runs the machine's CPUs, and what its clock goes by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// The hardware, in real time.
+    Hardware,
+    /// One thread of QEMU, in real time. Busy CPUs get a tenth of a second each in turn, so that with eight of them
+    /// everything that wakes up waits for the better part of a second.
+    RealTime,
+    /// One thread of QEMU that changes CPUs every few hundred microseconds. A nanosecond goes by with each instruction
+    /// of any CPU, whatever that takes outside: N CPUs share what one CPU of 1 GHz can do, times inside can be
+    /// compared with each other, and nothing of the host's load is seen.
+    Instructions,
 }
 
 /// A file of the host that the machine gets; a program's shared libraries come along.
@@ -74,7 +87,7 @@ impl VmSpec {
             memory_mib: 1024,
             swap_mib: 0,
             disk_mib: 0,
-            kvm: false,
+            pace: Pace::RealTime,
             timeout: Duration::from_secs(300),
             kernel_arguments: Vec::new(),
             files: Vec::new(),
