@@ -1,6 +1,6 @@
 //! What would become of a set of pods on a machine: who gets which CPUs and memory, and who is refused.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::cpu_set::CpuSet;
 use super::ids::{ContainerName, Namespace, PodName};
@@ -86,7 +86,7 @@ pub struct PodPlacement {
 }
 
 /// Why a pod has no place.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PodRefusal {
     /// In one word, as kubelet has it: `OutOfcpu`, `TopologyAffinityError`…

@@ -34,9 +34,9 @@ use plimsoll::kernel::process::LogFiles;
 use plimsoll::kernel::state_dir::StateDir;
 use plimsoll::metrics::{Format, Metrics};
 use plimsoll::model::{
-    BootTime, Bytes, CgroupPath, ContainerName, ContainerPhase, ContainerReport, ControlFile, Controller,
-    CpuSet, ExitStatus, HugePageSize, Intruder, MilliCpu, NodeCapacity, NodeReport, PodPhase, PodReport,
-    ProcessIdentity, Shape,
+    BootTime, Bytes, CgroupId, CgroupPath, ContainerName, ContainerPhase, ContainerReport, ControlFile,
+    Controller, CpuSet, ExitStatus, HugePageSize, Intruder, MilliCpu, NodeCapacity, NodeReport, PodPhase,
+    PodReport, ProcessIdentity, Shape,
 };
 use plimsoll::observe::pods::directory::PodDirectory;
 use plimsoll::runtime::engine::{Engine, FileWrite, Ports, Settings, Surroundings, Writer};
@@ -233,6 +233,17 @@ impl FakeNode {
     pub fn remove(&mut self, name: &str) {
         fs::remove_file(self.pods().join(format!("{name}.yaml"))).unwrap();
         self.look();
+    }
+
+    /// Has a pod of this cgroup evicted, as the watch over memory would; says whether it was the one meant.
+    pub fn evict(&mut self, name: &str, cgroup: CgroupId, grace: Duration, message: &str) -> bool {
+        let (uid, now) = (self.pod(name).uid, self.now);
+        let Some(Running { engine, .. }) = &mut self.running else {
+            return false;
+        };
+        let taken = engine.evict(&uid, cgroup, grace, message.to_owned(), now);
+        self.hear();
+        taken
     }
 
     /// Lets the agent look at its manifests.

@@ -9,6 +9,7 @@
     reason = "a test target: a failure is the message"
 )]
 
+mod evicted;
 mod exclusive;
 mod killed;
 mod life;

@@ -34,15 +34,15 @@ pub(super) fn of(run: &PodRun) -> Vec<(ContainerName, Goal)> {
     goals
 }
 
-/// Whether the pod is on its way out: told to, or done, or unable to begin.
+/// Whether the pod is on its way out: told to, evicted, done, or unable to begin.
 pub(super) fn is_ending(run: &PodRun) -> bool {
-    run.stop.is_some() || is_over(run) || cannot_begin(run)
+    run.ends().is_some() || is_over(run) || cannot_begin(run)
 }
 
 /// Everything ends; a sidecar once the application, the init containers and all later sidecars are down, or the
 /// pod's time is over.
 fn ending(run: &PodRun) -> Vec<(ContainerName, Goal)> {
-    let at_last = run.stop.map_or(NEVER, |stop| stop.since.after(stop.grace));
+    let at_last = run.ends().map_or(NEVER, |stop| stop.at());
     let sidecar = |name: &ContainerName| {
         let mut all = run.pod.init_containers.iter();
         all.any(|c| c.kind == ContainerKind::Sidecar && c.name == *name)

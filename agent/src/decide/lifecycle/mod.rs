@@ -84,9 +84,9 @@ pub fn hold(run: &mut PodRun, now: BootTime) -> Step {
 fn decide(run: &mut PodRun, now: BootTime, may_start: bool) -> Step {
     let mut actions = Vec::new();
     let mut wake_at: Option<BootTime> = None;
-    let (stop, grace) = (run.stop, run.pod.termination_grace.max(SHORTEST_GRACE));
+    let (stop, grace) = (run.ends(), run.pod.termination_grace.max(SHORTEST_GRACE));
     let kill_at = |terminated: BootTime| match stop {
-        Some(stop) => stop.since.after(stop.grace).max(terminated.after(SHORTEST_GRACE)),
+        Some(stop) => stop.at().max(terminated.after(SHORTEST_GRACE)),
         None => terminated.after(grace),
     };
     for (name, goal) in goals::of(run) {

@@ -12,7 +12,7 @@ const NOT_STARTED: i32 = 128;
 pub fn pod_phase(run: &PodRun) -> PodPhase {
     let everything_down = all_down(run.containers.values());
     let stopped = run.stop.is_some() && everything_down;
-    if cannot_begin(run) {
+    if cannot_begin(run) || (run.evicted.is_some() && everything_down) {
         return PodPhase::Failed;
     }
     if stopped || (is_over(run) && everything_down) {

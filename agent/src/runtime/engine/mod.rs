@@ -10,6 +10,7 @@
 //! - [`placing`]: admission → desired tree → plan → apply, for all pods at once; only what differs is touched;
 //! - [`reading`]: the tree as the kernel has it, and what somebody else changed in it;
 //! - [`living`]: each pod's containers, by `decide::lifecycle`;
+//! - [`evicting`]: pods that the node can no longer afford;
 //! - [`logs`]: what the containers write, held to its cap;
 //! - [`recovering`]: at start, records and running processes become pods again;
 //! - [`restoring`]: at start, who has which CPUs and memory;
@@ -25,6 +26,7 @@
 //! - What fails for one pod is that pod's matter: it is reported, tried again, and touches no other.
 
 mod allotting;
+mod evicting;
 mod living;
 mod logs;
 mod partitioning;

@@ -51,7 +51,13 @@ impl Engine {
 
     fn pod_report(&self, managed: &Managed, booted_at: Duration, now: BootTime) -> PodReport {
         let pod = &managed.run.pod;
+        let evicted = managed.run.evicted.as_ref();
         let (phase, reason, message) = match &managed.placed {
+            _ if let Some(evicted) = evicted => (
+                managed.phase,
+                Some("Evicted".to_owned()),
+                Some(evicted.message.clone()),
+            ),
             Placed::Refused(refusal) => (
                 PodPhase::Failed,
                 Some(refusal.reason.clone()),

@@ -39,6 +39,9 @@ pub struct PodRun {
     pub containers: BTreeMap<ContainerName, ContainerRun>,
     /// Set once the pod is to end.
     pub stop: Option<Stop>,
+    /// Set once it was evicted: it ends, and nothing of it is started again.
+    #[serde(default)]
+    pub evicted: Option<Evicted>,
 }
 
 /// A pod's end, asked for.
@@ -48,6 +51,23 @@ pub struct Stop {
     pub since: BootTime,
     /// How long its containers may take.
     pub grace: Duration,
+}
+
+impl Stop {
+    /// When its time is over.
+    #[must_use]
+    pub fn at(&self) -> BootTime {
+        self.since.after(self.grace)
+    }
+}
+
+/// A pod's end that the node needed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evicted {
+    /// When, and how long its containers may take.
+    pub stop: Stop,
+    /// In a sentence with the numbers.
+    pub message: String,
 }
 
 /// One container.
@@ -158,6 +178,7 @@ impl PodRun {
             pod,
             source,
             stop: None,
+            evicted: None,
         }
     }
 
@@ -200,8 +221,25 @@ impl PodRun {
     pub fn request_stop(&mut self, now: BootTime, grace: Option<Duration>) {
         let grace = grace.unwrap_or(self.pod.termination_grace);
         let wish = Stop { since: now, grace };
-        let sooner = |s: Stop| s.since.after(s.grace) <= now.after(grace);
-        self.stop = self.stop.filter(|s| sooner(*s)).or(Some(wish));
+        self.stop = self.stop.filter(|stop| stop.at() <= wish.at()).or(Some(wish));
+    }
+
+    /// Takes the node's need that the pod ends within `grace`, and why. A second one may only hasten it.
+    pub fn evict(&mut self, now: BootTime, grace: Duration, message: String) {
+        let wish = Stop { since: now, grace };
+        match &mut self.evicted {
+            Some(evicted) if wish.at() < evicted.stop.at() => evicted.stop = wish,
+            Some(_) => {}
+            None => self.evicted = Some(Evicted { stop: wish, message }),
+        }
+    }
+
+    /// When and why ever it is to end; the sooner of the two.
+    #[must_use]
+    pub fn ends(&self) -> Option<Stop> {
+        let evicted = self.evicted.as_ref().map(|evicted| evicted.stop);
+        let stops = [self.stop, evicted].into_iter().flatten();
+        stops.min_by_key(|stop| stop.at())
     }
 
     /// After the record was read by an agent started again: the containers that may have a process, with the
