@@ -24,7 +24,7 @@ use super::{Bench, Figure, Figures, NotHere, percentile};
 
 /// The agent's root cgroup in this benchmark.
 const ROOT: &str = "plimsoll-bench-exclusive";
-const CONFIGURATION: &str = "cpuManagerPolicy: static\nreservedSystemCPUs: \"0\"\nprobes: {cpu: false, usage: false, \
+const CONFIGURATION: &str = "cpuManagerPolicy: static\nreservedSystemCPUs: \"0\"\nprobes: {cpu: false, \
      stalls: false, oom: false, lifecycle: false, foreign: true}\n";
 /// How often CPUs are given on a quiet node.
 const GRANTS: usize = 50;

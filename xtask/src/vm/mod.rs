@@ -61,7 +61,7 @@ pub(crate) enum Pace {
     /// One thread of QEMU, in real time. Busy CPUs get a tenth of a second each in turn, so that with eight of them
     /// everything that wakes up waits for the better part of a second.
     RealTime,
-    /// One thread of QEMU that changes CPUs every few hundred microseconds. A nanosecond goes by with each instruction
+    /// One thread of QEMU that changes CPUs at each timer. A nanosecond goes by with each instruction
     /// of any CPU, whatever that takes outside: N CPUs share what one CPU of 1 GHz can do, times inside can be
     /// compared with each other, and nothing of the host's load is seen.
     Instructions,

@@ -7,9 +7,9 @@ use crate::decide::qos::qos_class;
 use crate::decide::resources::{cpu, pod_requests};
 use crate::model::{Bytes, ControlFile, CpuWeight, HugePageSize, KnobValue, Limit, MilliCpu, QosClass};
 
-use super::memory::Protection;
+use super::memory::{Protection, root_tripwire};
 use super::pod_config::pod_config;
-use super::{Builder, Inputs, huge_page_limits, lists};
+use super::{Builder, Inputs, huge_page_limits, lists, memory_limit};
 
 /// What the pods of one class come to.
 #[derive(Clone, Copy, Default)]
@@ -85,7 +85,10 @@ fn add_root(builder: &mut Builder, inputs: &Inputs, protection: Protection) {
     ];
     knobs.extend(protection.knobs());
     knobs.extend(huge_page_limits(node, huge_pages));
-    builder.cgroup(inputs.policy.layout.qos(QosClass::Guaranteed), knobs);
+    let path = inputs.policy.layout.qos(QosClass::Guaranteed);
+    let high = root_tripwire(inputs.policy.memory_qos, memory).filter(|_| !inputs.lifted.contains(&path));
+    knobs.push(memory_limit(ControlFile::MemoryHigh, high));
+    builder.cgroup(path, knobs);
 }
 
 fn sum(inputs: &Inputs, class: QosClass) -> Sum {

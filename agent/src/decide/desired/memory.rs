@@ -78,6 +78,13 @@ pub(super) fn tripwire(qos: MemoryQos, request: Bytes, limit: Option<Bytes>) -> 
     (request < limit && high > request).then_some(high)
 }
 
+/// The tripwire of all pods together, that much below their limit.
+pub(super) fn root_tripwire(qos: MemoryQos, limit: Bytes) -> Option<Bytes> {
+    let headroom = qos.headroom.filter(|h| h.0 > 0)?;
+    let far = qos.mode == MemoryQosMode::Sound && limit.0 / LIMIT_PER_HEADROOM >= headroom.0;
+    far.then(|| whole_pages(limit.saturating_sub(headroom)))
+}
+
 /// kubelet's `memory.high` of a container: between request and limit, or what the node can give where there is no
 /// limit.
 pub(super) fn kubelet_high(qos: MemoryQos, request: Bytes, limit: Bytes, usable: Bytes) -> Option<Bytes> {

@@ -64,7 +64,8 @@ impl Engine {
         self.sampled_at = Some(at);
         let usage = |path: &CgroupPath| {
             let cgroup = self.actual.cgroups.get(path)?;
-            Some(self.usage.get(cgroup.id)?.reading.memory.as_ref()?.current)
+            // Cache that can go makes nobody wait.
+            Some(self.usage.get(cgroup.id)?.reading.memory.as_ref()?.working_set)
         };
         self.unsettled |= self.tripwires.observe(at.boot, &self.desired, usage);
     }
