@@ -3,6 +3,7 @@
 pub mod admission;
 pub mod allocatable;
 pub mod allotment;
+pub mod badness;
 pub mod command;
 pub mod conversions;
 pub mod cpu;
@@ -11,10 +12,12 @@ pub mod desired;
 pub mod lifecycle;
 pub mod managers;
 pub mod numa;
+
 pub mod oom_score_adj;
 pub mod plan;
 pub mod policy;
 pub mod qos;
+pub mod rank;
 pub mod rehearsal;
 pub mod resources;
 pub mod tripwire;

@@ -2,4 +2,5 @@
 
 pub mod containers;
 pub mod cpus;
+pub mod pressure;
 pub mod usage;

@@ -10,8 +10,8 @@ use plimsoll::observe::pods::pod_as_it_stands;
 use plimsoll_tests::vectors::{Row, field, text};
 use serde_json::{Map, Value, json};
 
-use crate::cpu;
 use crate::vectors::{Answer, Judge};
+use crate::{cpu, eviction};
 
 /// What to do with a file.
 pub(crate) enum Check {
@@ -40,7 +40,7 @@ pub(crate) const FILES: [(&str, Check); 11] = [
         "cpu_static_sequences.jsonl",
         Check::Vectors(cpu::static_sequences),
     ),
-    ("eviction_rank.jsonl", Check::Later("evictions")),
+    ("eviction_rank.jsonl", Check::Vectors(eviction::rank)),
     ("eviction_thresholds.jsonl", Check::Later("evictions")),
 ];
 

@@ -12,6 +12,7 @@
 mod arguments;
 mod checks;
 mod cpu;
+mod eviction;
 mod vectors;
 
 use std::process::ExitCode;

@@ -225,7 +225,8 @@ pub struct Term {
     pub value: f64,
 }
 
-/// A pod in the order of victims.
+/// A pod in the order of victims. Amounts are of what is short: memory, or space, or, with a number in place of bytes,
+/// inodes or tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Ranked {
@@ -237,10 +238,14 @@ pub struct Ranked {
     pub charge: Bytes,
     /// Charge above request.
     pub excess: Bytes,
-    /// Growth of the charge in bytes a second, and how sure that is, 0 to 1.
+    /// Growth of the charge in bytes a second.
     pub growth: f64,
     /// How sure the growth is, 0 to 1.
     pub confidence: f64,
-    /// What its end would free of what is short.
+    /// Excess, and what will be added to the charge within the horizon as far as that is sure.
+    pub urgency: f64,
+    /// What its end would free of what is short, if its volumes go with it.
     pub freeable: Bytes,
+    /// What the end of its processes alone would free.
+    pub freed_by_kill: Bytes,
 }

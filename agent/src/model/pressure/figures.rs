@@ -37,6 +37,9 @@ pub struct PodFacts {
     pub priority: i32,
     /// Effective memory request, overhead included.
     pub request: Bytes,
+    /// Effective request of ephemeral storage, overhead included.
+    #[serde(default)]
+    pub storage_request: Bytes,
     /// `memory.high` as placed.
     pub high: Limit<Bytes>,
     /// `memory.max` as placed.
@@ -114,6 +117,27 @@ pub struct PodFigures {
     pub populated: bool,
     /// CPU time used per time, in thousandths of a CPU.
     pub cpu_milli: u64,
+    /// What it has on the file system that is watched; none where nobody measured it.
+    #[serde(default)]
+    pub storage: Option<StorageUse>,
+}
+
+impl PodFigures {
+    /// Whether anything of its memory could be read.
+    #[must_use]
+    pub fn known(&self) -> bool {
+        self.charge.is_some() || self.current > Bytes(0)
+    }
+}
+
+/// What a pod has on a file system: writable layers, logs and volumes, as far as they are there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StorageUse {
+    /// Space.
+    pub used: Bytes,
+    /// Inodes.
+    pub inodes: u64,
 }
 
 /// Space of one file system.
@@ -176,4 +200,14 @@ pub struct NodeFigures {
     pub nodefs: Option<FilesystemFigures>,
     /// The file system of images, where that is another.
     pub imagefs: Option<FilesystemFigures>,
+}
+
+/// All figures of one moment, the pods' in the order of the roster.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Snapshot {
+    /// The node's.
+    pub node: NodeFigures,
+    /// The pods'.
+    pub pods: Vec<PodFigures>,
 }

@@ -8,9 +8,13 @@
 mod decision;
 mod event;
 mod figures;
+mod process;
 mod signal;
 
 pub use decision::{Act, Barred, Decision, Domain, Need, Ranked, Rung, SpentCause, Term};
 pub use event::{DecisionRecord, KillTimes, Outcome};
-pub use figures::{Charge, FilesystemFigures, NodeFigures, PodFacts, PodFigures, Shield};
+pub use figures::{
+    Charge, FilesystemFigures, NodeFigures, PodFacts, PodFigures, Shield, Snapshot, StorageUse,
+};
+pub use process::{Owner, ProcessFigures};
 pub use signal::{Signal, SignalError};
