@@ -2,7 +2,7 @@
 //!
 //! **Problem.** The kernel chooses a process by its own formula, in which neither requests nor priorities occur. To know
 //! beforehand whom it would take is to know whether it has to be led elsewhere. **How.** The formula of `mm/oom_kill.c`
-//! (`oom_badness`, `oom_evaluate_task`; the same in 6.1, 6.12 and 7.2) in its own integers: pages of resident memory, swap
+//! (`oom_badness`, `oom_evaluate_task`, read in Linux 6.6) in its own integers: pages of resident memory, swap
 //! and page tables, and `oom_score_adj` times a thousandth of the domain's pages, where the division comes first. −1 000
 //! is never taken. Of equals the one looked at last is taken. **Domain.** All processes of the machine, against
 //! [`machine_total`]; or, when a cgroup is at its own limit, those in it, against [`cgroup_total`].

@@ -35,13 +35,16 @@ mod tests;
 use std::cmp::Ordering;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::Bytes;
 use crate::model::pressure::{Barred, Need, PodFacts, PodFigures, Ranked, Snapshot, Term};
 use crate::state::pressure::Growth;
 use resource::Resource;
 
 /// Whose judgement the order follows.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Profile {
     /// kubelet's: usage above request, priority, amount above request; usage has active page cache in it, and a pod
     /// without figures goes first.

@@ -201,13 +201,3 @@ pub struct NodeFigures {
     /// The file system of images, where that is another.
     pub imagefs: Option<FilesystemFigures>,
 }
-
-/// All figures of one moment, the pods' in the order of the roster.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Snapshot {
-    /// The node's.
-    pub node: NodeFigures,
-    /// The pods'.
-    pub pods: Vec<PodFigures>,
-}

@@ -10,11 +10,11 @@ mod event;
 mod figures;
 mod process;
 mod signal;
+mod snapshot;
 
 pub use decision::{Act, Barred, Decision, Domain, Need, Ranked, Rung, SpentCause, Term};
 pub use event::{DecisionRecord, KillTimes, Outcome};
-pub use figures::{
-    Charge, FilesystemFigures, NodeFigures, PodFacts, PodFigures, Shield, Snapshot, StorageUse,
-};
+pub use figures::{Charge, FilesystemFigures, NodeFigures, PodFacts, PodFigures, Shield, StorageUse};
 pub use process::{Owner, ProcessFigures};
 pub use signal::{Signal, SignalError};
+pub use snapshot::Snapshot;
