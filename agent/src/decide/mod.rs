@@ -12,7 +12,7 @@ pub mod desired;
 pub mod lifecycle;
 pub mod managers;
 pub mod numa;
-
+pub mod oom_priority;
 pub mod oom_score_adj;
 pub mod plan;
 pub mod policy;

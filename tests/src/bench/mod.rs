@@ -5,6 +5,7 @@
 
 mod agent;
 mod cpu;
+mod decide;
 mod echo;
 mod exclusive;
 mod foreign;
@@ -86,9 +87,10 @@ impl std::error::Error for NotHere {}
 type Group = (&'static str, fn(&Bench) -> Figures);
 
 /// The benchmarks by group.
-const GROUPS: [Group; 6] = [
+const GROUPS: [Group; 7] = [
     ("agent", agent::figures),
     ("cpu", cpu::figures),
+    ("decide", decide::figures),
     ("exclusive", exclusive::figures),
     ("foreign", foreign::figures),
     ("snapshot", snapshot::figures),

@@ -30,7 +30,8 @@ pub struct ProcessFigures {
     pub page_tables: Bytes,
     /// `oom_score_adj` now.
     pub oom_score_adj: OomScoreAdj,
-    /// `oom_score_adj` before the agent ever wrote it; for one forked since, that of the process that it comes from.
+    /// `oom_score_adj` before the agent ever wrote it: for one forked since, that of the process that it comes from; for
+    /// one that the agent never wrote, what it has now.
     pub start: OomScoreAdj,
     /// Whether the kernel passes over it, whatever it uses: the first process, a kernel thread, one that is being
     /// killed and has given its memory back.

@@ -1,0 +1,177 @@
+//! Deciding about memory: the order of victims on a full node, and where the kernel is led.
+//!
+//! The pods differ in all that counts, and some are barred. A run is long beside the clock's own cost, so a figure is
+//! the median of single runs.
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use plimsoll::decide::oom_priority::{Inputs, Mode, Steering};
+use plimsoll::decide::rank::{Profile, RankInputs, rank};
+use plimsoll::model::pressure::{
+    Barred, Charge, Domain, Need, NodeFigures, Owner, PodFacts, PodFigures, ProcessFigures, Shield, Signal,
+    Snapshot,
+};
+use plimsoll::model::{
+    BootTime, Bytes, CgroupId, Limit, Namespace, OomScoreAdj, PodName, PodUid, ProcessIdentity, QosClass,
+};
+use plimsoll::state::pressure::Growth;
+
+use super::{Bench, Figure, Figures, percentile};
+
+/// Times that each is run.
+const TURNS: usize = 2000;
+const PODS: usize = 500;
+/// Processes of each pod.
+const PROCESSES: usize = 4;
+
+type Failure = Box<dyn std::error::Error>;
+
+pub(super) fn figures(_: &Bench) -> Figures {
+    let node = Node::new()?;
+    let mut figures = Vec::new();
+    for (name, profile) in [("plimsoll", Profile::Plimsoll), ("kubelet", Profile::Kubelet)] {
+        let mut order = Vec::with_capacity(PODS);
+        let mut times = node.ranked(|inputs| turns(|| rank(black_box(inputs), profile, &mut order)));
+        for percent in [50, 99] {
+            let what = format!("rank of {PODS} pods, {name}, p{percent}");
+            figures.push(Figure::alone(what, percentile(&mut times, percent), "us"));
+        }
+    }
+    let mut order = Vec::with_capacity(PODS);
+    node.ranked(|inputs| rank(inputs, Profile::Plimsoll, &mut order));
+    let mut steering = Steering::with_capacity(node.processes.len());
+    let inputs = Inputs {
+        roster: &node.roster,
+        order: &order,
+        processes: &node.processes,
+        total: node.snapshot.node.capacity,
+        mode: Mode::Ranked,
+    };
+    let mut times = turns(|| {
+        black_box(steering.steer(black_box(&inputs)));
+    });
+    figures.push(Figure::alone(
+        format!("oom_score_adj of {} processes, ranked, p50", node.processes.len()),
+        percentile(&mut times, 50),
+        "us",
+    ));
+    Ok(figures)
+}
+
+/// Microseconds of each run.
+fn turns(mut what: impl FnMut()) -> Vec<f64> {
+    let one = |_| {
+        let begun = Instant::now();
+        what();
+        begun.elapsed().as_secs_f64() * 1e6
+    };
+    (0..TURNS).map(one).collect()
+}
+
+struct Node {
+    roster: Vec<PodFacts>,
+    snapshot: Snapshot,
+    processes: Vec<ProcessFigures>,
+}
+
+impl Node {
+    fn new() -> Result<Self, Failure> {
+        let mut node = Self {
+            roster: Vec::new(),
+            snapshot: Snapshot {
+                node: NodeFigures {
+                    capacity: Bytes::mib(256 << 10),
+                    ..NodeFigures::default()
+                },
+                pods: Vec::new(),
+            },
+            processes: Vec::new(),
+        };
+        for pod in 0..PODS {
+            let n = pod as u64;
+            // Some thousand different amounts, in no order.
+            let anon = Bytes::mib(n * 7919 % 4001);
+            node.roster.push(facts(pod)?);
+            node.snapshot.pods.push(PodFigures {
+                current: anon,
+                working_set: anon,
+                charge: (n % 50 != 7).then_some(Charge {
+                    anon,
+                    ..Charge::default()
+                }),
+                populated: n % 60 != 9,
+                ..PodFigures::default()
+            });
+            for process in 0..PROCESSES {
+                node.processes.push(ProcessFigures {
+                    process: ProcessIdentity {
+                        pid: u32::try_from(pod * PROCESSES + process)?,
+                        start_ticks: n,
+                    },
+                    owner: Some(Owner {
+                        pod,
+                        container: process % 2,
+                    }),
+                    rss: Bytes(anon.0 / PROCESSES as u64),
+                    swap: Bytes(0),
+                    page_tables: Bytes(0),
+                    oom_score_adj: node.roster[pod].oom_score_adj,
+                    start: node.roster[pod].oom_score_adj,
+                    exempt: false,
+                });
+            }
+        }
+        Ok(node)
+    }
+
+    /// What `what` gives for the inputs of this node, short of 2 GiB.
+    fn ranked<T>(&self, what: impl FnOnce(&RankInputs) -> T) -> T {
+        let deficit = Bytes::mib(2048);
+        let need = Need {
+            domain: Domain::Node,
+            signal: Some(Signal::MemoryAvailable),
+            observed: 0,
+            threshold: deficit.0,
+            deficit,
+            exhausted_in: None,
+            stalled: Duration::ZERO,
+        };
+        what(&RankInputs {
+            roster: &self.roster,
+            snapshot: &self.snapshot,
+            growth: &|pod| Growth {
+                bytes_per_second: (pod * 31 % 97) as f64 * 1e6,
+                confidence: 0.8,
+            },
+            need: &need,
+            barred: &|pod| (pod % 90 == 1).then_some(Barred::Spent),
+            horizon: Duration::from_secs(2),
+        })
+    }
+}
+
+fn facts(pod: usize) -> Result<PodFacts, Failure> {
+    let class = QosClass::ALL[pod % 3];
+    let adj = match class {
+        QosClass::Guaranteed => -997,
+        QosClass::Burstable => 900,
+        QosClass::BestEffort => 1000,
+    };
+    Ok(PodFacts {
+        uid: PodUid::parse(&format!("uid-{pod}"))?,
+        namespace: Namespace::parse("default")?,
+        name: PodName::parse(&format!("pod-{pod}"))?,
+        cgroup: CgroupId(pod as u64),
+        class,
+        priority: if pod.is_multiple_of(11) { 100 } else { 0 },
+        request: Bytes::mib(if class == QosClass::BestEffort { 0 } else { 1500 }),
+        storage_request: Bytes(0),
+        high: Limit::Max,
+        max: Limit::Max,
+        oom_score_adj: OomScoreAdj(adj),
+        grace: Duration::from_secs(30),
+        shield: (pod % 40 == 3).then_some(Shield::Protected),
+        started_at: BootTime(Duration::from_secs(pod as u64)),
+    })
+}
