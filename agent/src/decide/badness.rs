@@ -61,7 +61,8 @@ pub fn badness(process: &ProcessFigures, total: Bytes) -> Option<i64> {
 }
 
 /// The process that the kernel would take now, by its place in `processes`, which are in the order in which the kernel
-/// looks at them: as they were started.
+/// looks at them: as they were started, or, for a cgroup's limit, one cgroup below it after the other. Another order
+/// matters only where two are equally bad.
 #[must_use]
 pub fn kernel_choice(processes: &[ProcessFigures], total: Bytes) -> Option<usize> {
     let candidates = processes

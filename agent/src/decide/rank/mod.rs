@@ -30,6 +30,8 @@ pub(crate) mod fixtures;
 #[cfg(test)]
 mod props;
 #[cfg(test)]
+mod scenarios;
+#[cfg(test)]
 mod tests;
 
 use std::cmp::Ordering;
@@ -87,7 +89,7 @@ pub fn rank(inputs: &RankInputs, profile: Profile, order: &mut Vec<Ranked>) {
             order.sort_unstable_by(|a, b| kubelet::compare(inputs, short, a, b));
         }
         Profile::Plimsoll => {
-            plimsoll::hold_back(order, short.missing(inputs.need));
+            plimsoll::hold_back(order, short.missing(inputs.need), short.floor(inputs.need));
             order.sort_unstable_by(|a, b| plimsoll::compare(inputs.roster, a, b));
         }
     }

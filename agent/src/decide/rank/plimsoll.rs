@@ -19,10 +19,11 @@ pub(super) fn gate(figures: &PodFigures, known: bool, freeable: Bytes, floor: u6
 }
 
 /// Bars the pods within their request where somebody else is to blame for what is `missing`: a pod over its request that
-/// may go, or goes already, or would go if the budget were not spent; or the shielded pods, where their excess is all that
-/// is missing. One that was spent, or frees too little, or cannot be read, is no reason to let the node run out.
-pub(super) fn hold_back(order: &mut [Ranked], missing: u64) {
-    let over = |ranked: &&Ranked| ranked.excess > Bytes(0);
+/// may go, or goes already, or would go if the budget were not spent, and frees at least `floor`; or the shielded pods,
+/// where their excess is all that is missing. One that was spent, or frees too little, or cannot be read, is no reason to
+/// let the node run out.
+pub(super) fn hold_back(order: &mut [Ranked], missing: u64, floor: u64) {
+    let over = |ranked: &&Ranked| ranked.excess > Bytes(0) && ranked.freeable.0 >= floor;
     let to_go = order
         .iter()
         .filter(over)

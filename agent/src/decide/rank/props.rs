@@ -148,7 +148,7 @@ proptest! {
         for profile in [Profile::Kubelet, Profile::Plimsoll] {
             let mut all: Vec<_> = (0..pods.len()).map(|pod| one(&inputs, profile, short, pod)).collect();
             if profile == Profile::Plimsoll {
-                plimsoll::hold_back(&mut all, short.missing(&need));
+                plimsoll::hold_back(&mut all, short.missing(&need), short.floor(&need));
             }
             let compare = |a: &Ranked, b: &Ranked| match profile {
                 Profile::Kubelet => kubelet::compare(&inputs, short, a, b),

@@ -138,6 +138,11 @@ fn within_request_goes_only_when_nobody_else_is_to_blame() {
     assert_eq!(with(over(None)), held);
     assert_eq!(with(over(Some(Barred::Ending))), held, "its memory is on its way");
     assert_eq!(with(over(Some(Barred::Spent))), None);
+    let small = TestPod {
+        barred: Some(Barred::Ending),
+        ..TestPod::new(1, 60)
+    };
+    assert_eq!(with(small), None, "its end will not do");
     assert_eq!(with(TestPod::new(1, 5)), None, "5 MiB do not run a node out");
     let shielded = |anon| TestPod {
         shield: Some(Shield::Critical),
