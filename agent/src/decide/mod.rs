@@ -14,6 +14,7 @@ pub mod lifecycle;
 pub mod managers;
 pub mod numa;
 pub mod oom_priority;
+
 pub mod oom_score_adj;
 pub mod plan;
 pub mod policy;
