@@ -62,6 +62,24 @@ impl Signal {
     }
 }
 
+impl Signal {
+    /// Whether memory is what it speaks of.
+    #[must_use]
+    pub const fn is_memory(self) -> bool {
+        match self {
+            Self::MemoryAvailable
+            | Self::AllocatableMemoryAvailable
+            | Self::PressureMemoryFull
+            | Self::TimeToExhaustion => true,
+            Self::NodefsAvailable
+            | Self::NodefsInodesFree
+            | Self::ImagefsAvailable
+            | Self::ImagefsInodesFree
+            | Self::PidAvailable => false,
+        }
+    }
+}
+
 impl fmt::Display for Signal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())

@@ -54,6 +54,7 @@ pub struct Suppression {
 struct Rest {
     cgroup: CgroupId,
     rung: Rung,
+    begun: BootTime,
     until: BootTime,
 }
 
@@ -84,6 +85,13 @@ impl InForce {
         !self.rests.iter().any(rests)
     }
 
+    /// How many pods a rung was tried on since a moment, as far as they are still there.
+    #[must_use]
+    pub fn tried(&self, rung: Rung, since: BootTime) -> usize {
+        let tried = |rest: &&Rest| rest.rung == rung && rest.begun >= since;
+        self.rests.iter().filter(tried).count()
+    }
+
     /// Whether BestEffort's CPU may be cut now.
     #[must_use]
     pub fn may_suppress(&self, now: BootTime) -> bool {
@@ -97,10 +105,10 @@ impl InForce {
     }
 
     /// A pod is throttled from now on.
-    pub fn throttled(&mut self, throttle: Throttle) {
+    pub fn throttled(&mut self, throttle: Throttle, now: BootTime) {
         self.unthrottled(throttle.cgroup);
         self.throttled.push(throttle);
-        self.rest(throttle.cgroup, Rung::Throttle, throttle.until.after(REST));
+        self.rest(throttle.cgroup, Rung::Throttle, now, throttle.until.after(REST));
     }
 
     /// A pod is not throttled any more.
@@ -109,9 +117,9 @@ impl InForce {
     }
 
     /// A reclaim was begun.
-    pub fn reclaiming(&mut self, reclaim: Reclaim) {
+    pub fn reclaiming(&mut self, reclaim: Reclaim, now: BootTime) {
         self.reclaim = Some(reclaim);
-        self.rest(reclaim.cgroup, Rung::Reclaim, reclaim.until.after(REST));
+        self.rest(reclaim.cgroup, Rung::Reclaim, now, reclaim.until.after(REST));
     }
 
     /// BestEffort's CPU was cut.
@@ -120,14 +128,19 @@ impl InForce {
         self.cpu = Some(suppression);
     }
 
-    fn rest(&mut self, cgroup: CgroupId, rung: Rung, until: BootTime) {
+    fn rest(&mut self, cgroup: CgroupId, rung: Rung, begun: BootTime, until: BootTime) {
         let known = self
             .rests
             .iter_mut()
             .find(|rest| rest.cgroup == cgroup && rest.rung == rung);
         match known {
-            Some(rest) => rest.until = until,
-            None => self.rests.push(Rest { cgroup, rung, until }),
+            Some(rest) => (rest.begun, rest.until) = (begun, until),
+            None => self.rests.push(Rest {
+                cgroup,
+                rung,
+                begun,
+                until,
+            }),
         }
     }
 

@@ -247,7 +247,12 @@ impl Victims {
             if victim.dry {
                 return figures.is_some() && victim.populated && !over(victim);
             }
-            let is_back = victim.freed.0 >= victim.predicted.0 - victim.predicted.0 / 8;
+            let is_back = match victim.signal {
+                // Tasks are gone with the last of them; of what is on a disk nothing is known here.
+                Some(Signal::PidAvailable) => true,
+                Some(signal) if !signal.is_memory() => false,
+                _ => victim.freed.0 >= victim.predicted.0 - victim.predicted.0 / 8,
+            };
             if !victim.populated && (is_back || over(victim)) {
                 tell(settled, victim, None, now);
                 return false;
@@ -255,12 +260,12 @@ impl Victims {
             if now < victim.deadline {
                 return true;
             }
-            if victim.populated
-                && (victim.taking == Taking::Leaving || victim.taking == Taking::Evicted && kills)
-            {
+            if victim.populated && victim.taking == Taking::Evicted && kills {
                 return true;
             }
-            let spent = (victim.freed.0 < victim.predicted.0 / 4).then(|| victim.cause(figures));
+            let measured = victim.signal.is_none_or(Signal::is_memory) || victim.populated;
+            let little = measured && victim.freed.0 < victim.predicted.0 / 4;
+            let spent = little.then(|| victim.cause(figures));
             if let Some(taken) = taken.iter_mut().find(|taken| taken.cgroup == victim.cgroup) {
                 taken.spent = spent;
             }
