@@ -8,6 +8,7 @@ pub mod engine;
 mod events;
 mod exclusive;
 mod ground;
+pub mod guard;
 mod import;
 mod plan;
 mod sampler;

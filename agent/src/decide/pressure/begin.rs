@@ -17,6 +17,10 @@ const DISK_CLEANUP: Duration = Duration::from_secs(30);
 
 /// Takes note of an act that is about to be done; `dry` when it is only thought of. To be called before the act, so that
 /// whoever starts again in the middle of it finishes it.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "all that a decision rests on, and the decision"
+)]
 pub fn begin(
     need: &Need,
     act: &Act,

@@ -163,7 +163,8 @@ impl View<'_> {
                 return None;
             }
         }
-        if !rungs.evict.on && !(rungs.kill.on && shortage.level > Level::Soft) {
+        let may_kill = rungs.kill.on && shortage.level > Level::Soft;
+        if !rungs.evict.on && !may_kill {
             return None;
         }
         let ranked = match self.victim(shortage, scratch) {

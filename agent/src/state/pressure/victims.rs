@@ -27,7 +27,7 @@ const PER_GIB: Duration = Duration::from_millis(70);
 /// How long it takes until so much memory of a killed pod is free.
 #[must_use]
 pub fn time_to_free(bytes: Bytes) -> Duration {
-    let freeing = PER_GIB.as_nanos() * u128::from(bytes.0) >> 30;
+    let freeing = (PER_GIB.as_nanos() * u128::from(bytes.0)) >> 30;
     FIXED + Duration::from_nanos(u64::try_from(freeing).unwrap_or(u64::MAX))
 }
 
