@@ -18,6 +18,7 @@ pub mod log;
 pub mod net;
 pub mod node_facts;
 pub mod notify;
+pub mod pressure;
 pub mod process;
 pub mod readiness;
 pub mod running;
