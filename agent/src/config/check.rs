@@ -3,21 +3,21 @@
 //! # Properties
 //! - Each refusal names the field, or the option, that is to be changed, so that the reader can be shown its place.
 
-use super::{Config, CpuManagerPolicy, CpusetPartition, MemoryManagerPolicy, NodeAllocatable, StaticOptions};
+use super::{eviction, Config, CpuManagerPolicy, CpusetPartition, MemoryManagerPolicy, NodeAllocatable, StaticOptions};
 use crate::model::Quantity;
 
 /// Fields that cannot be together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Conflict {
-    /// The field or option to look at.
+    /// The field or option to look at; one of a map as `field/key`.
     pub(super) at: String,
     /// What is wrong, and what to write instead.
     pub(super) problem: String,
 }
 
-fn conflict(at: &str, problem: impl Into<String>) -> Result<(), Conflict> {
+pub(super) fn conflict(at: impl Into<String>, problem: impl Into<String>) -> Result<(), Conflict> {
     Err(Conflict {
-        at: at.to_owned(),
+        at: at.into(),
         problem: problem.into(),
     })
 }
@@ -32,7 +32,8 @@ pub(super) fn check(config: &Config) -> Result<(), Conflict> {
         );
     }
     cpus(config)?;
-    memory(config)
+    memory(config)?;
+    eviction::check(config)
 }
 
 fn cpus(config: &Config) -> Result<(), Conflict> {

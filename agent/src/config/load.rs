@@ -55,19 +55,33 @@ pub fn parse(text: &str, file: &str) -> Result<Config, ConfigError> {
     Ok(config)
 }
 
-/// Line and column of where a field or option is set.
-fn place(text: &str, name: &str) -> Option<(u64, u64)> {
-    let key = |line: &str| {
-        line.match_indices(name).map(|(at, _)| at).find(|at| {
-            let after = line[at + name.len()..].trim_start_matches(['"', '\'', ' ']);
-            after.starts_with(':') && !line[..*at].contains('#')
-        })
-    };
-    let found = (1..)
-        .zip(text.lines())
-        .find_map(|(number, line)| Some((number, line, key(line)?)));
-    let (number, line, at) = found?;
-    Some((number, u64::try_from(line[..at].chars().count()).ok()? + 1))
+/// Line and column of where a field or option is set; one of a map is named as `field/key`.
+fn place(text: &str, path: &str) -> Option<(u64, u64)> {
+    let lines: Vec<&str> = text.lines().collect();
+    let (mut line, mut from) = (0, 0);
+    let mut found = None;
+    for name in path.split('/') {
+        while line < lines.len() {
+            found = key(lines[line], from, name);
+            if found.is_some() {
+                break;
+            }
+            (line, from) = (line + 1, 0);
+        }
+        from = found? + name.len();
+    }
+    let column = lines.get(line)?.get(..found?)?.chars().count();
+    Some((u64::try_from(line).ok()? + 1, u64::try_from(column).ok()? + 1))
+}
+
+/// Where in a line, not before `from`, a key begins.
+fn key(line: &str, from: usize, name: &str) -> Option<usize> {
+    let starts = line.match_indices(name).map(|(at, _)| at);
+    starts.filter(|at| *at >= from).find(|at| {
+        let after = line[at + name.len()..].trim_start_matches(['"', '\'', ' ']);
+        let alone = !line[..*at].ends_with(|c: char| c.is_alphanumeric() || matches!(c, '.' | '-'));
+        alone && after.starts_with(':') && !line[..*at].contains('#')
+    })
 }
 
 /// The JSON schema of the configuration, for editors and reviews.

@@ -12,6 +12,7 @@
 
 mod check;
 mod cpu_manager;
+pub mod eviction;
 mod load;
 mod memory_manager;
 mod table;
@@ -30,12 +31,13 @@ pub use crate::model::CgroupDriver;
 use crate::model::{Bytes, CpuSet, Quantity};
 
 pub use cpu_manager::{CpuManagerPolicy, CpusetPartition, OptionsError, StaticOptions};
+use eviction::{BySignal, EvictionProfile, Graces, MemoryPressure, OomPriority, Reclaims, Thresholds, TransitionPeriod};
 pub use load::{ConfigError, parse, schema};
 pub use memory_manager::{MemoryManagerPolicy, MemoryReservation, ReservedOnNode};
 pub use table::markdown_table;
 pub use topology_manager::{TopologyOptions, TopologyPolicy, TopologyScope};
 pub use values::{
-    AbsolutePath, ByteSize, CfsPeriod, CgroupRoot, MaxPods, NodeName, PodPidsLimit, ReconcilePeriod,
+    AbsolutePath, ByteSize, CfsPeriod, CgroupRoot, JournalSize, MaxPods, NodeName, PodPidsLimit, ReconcilePeriod,
     SocketPath, ThrottlingFactor, UsagePeriod,
 };
 
@@ -117,12 +119,41 @@ pub struct Config {
     #[serde(rename = "singleProcessOOMKill")]
     pub single_process_oom_kill: bool,
 
+    /// Thresholds that are acted upon at once, by signal: `memory.available`, `allocatableMemory.available`,
+    /// `nodefs.available`, `nodefs.inodesFree`, `imagefs.available`, `imagefs.inodesFree`, `pid.available` (a quantity or a
+    /// percentage), `time.to.exhaustion` (a time), `pressure.memory.full` (a percentage).
+    pub eviction_hard: BySignal<Thresholds>,
+    /// Thresholds that are acted upon when they were met for their grace period.
+    pub eviction_soft: BySignal<Thresholds>,
+    /// For how long each soft threshold must be met.
+    pub eviction_soft_grace_period: BySignal<Graces>,
+    /// What must come free beyond a threshold before it counts as no longer met.
+    pub eviction_minimum_reclaim: BySignal<Reclaims>,
+    /// For how long the node counts as under pressure after a threshold was last met; 0s is 5m.
+    pub eviction_pressure_transition_period: TransitionPeriod,
+    /// The most seconds that a pod gets to end when a soft threshold is met; 0 is its own grace period, or none with the
+    /// profile `kubelet`.
+    pub eviction_max_pod_grace_period: u32,
+    /// Whether signals that `evictionHard` does not name keep their defaults.
+    pub merge_default_eviction_settings: bool,
+    /// By whose rules victims are chosen: `plimsoll` or `kubelet`.
+    pub eviction_profile: EvictionProfile,
+    /// How far `oom_score_adj` is steered while memory is short: `off`, within the `bands` of the QoS classes, or as
+    /// `ranked`.
+    pub oom_priority: OomPriority,
+    /// What is done about memory pressure, from the mildest rung of the ladder to the last.
+    pub memory_pressure: MemoryPressure,
+
     /// Where containers' output goes.
     pub log_dir: AbsolutePath,
     /// How large a container's log file may grow.
     pub container_log_max_size: ByteSize,
     /// What the agent keeps across its own restarts.
     pub state_dir: AbsolutePath,
+    /// Where decisions about memory are kept, on a disk that outlives a reboot.
+    pub journal_dir: AbsolutePath,
+    /// How large the journal may grow, 1Mi or more; the oldest decisions go first.
+    pub journal_max_size: JournalSize,
 
     /// Which eBPF probes to attach. Each is optional: what cannot be attached is reported and done without.
     pub probes: ProbeSwitches,
@@ -167,9 +198,21 @@ impl Default for Config {
             memory_reservation_policy: MemoryReservationPolicy::default(),
             memory_swap: MemorySwap::default(),
             single_process_oom_kill: false,
+            eviction_hard: eviction::default_hard(),
+            eviction_soft: BySignal::default(),
+            eviction_soft_grace_period: BySignal::default(),
+            eviction_minimum_reclaim: BySignal::default(),
+            eviction_pressure_transition_period: TransitionPeriod::default(),
+            eviction_max_pod_grace_period: 0,
+            merge_default_eviction_settings: false,
+            eviction_profile: EvictionProfile::default(),
+            oom_priority: OomPriority::default(),
+            memory_pressure: MemoryPressure::default(),
             log_dir: AbsolutePath::fixed("/var/log/plimsoll/pods"),
             container_log_max_size: ByteSize(Bytes::mib(10)),
             state_dir: AbsolutePath::fixed("/run/plimsoll"),
+            journal_dir: AbsolutePath::fixed("/var/lib/plimsoll/journal"),
+            journal_max_size: JournalSize::default(),
             probes: ProbeSwitches::default(),
             reconcile_period: ReconcilePeriod::default(),
             usage_period: UsagePeriod::default(),

@@ -24,7 +24,9 @@ fn rows(whole: &Value, schema: &Value, defaults: &Value, prefix: &str, table: &m
         let meaning = property["description"].as_str().unwrap_or_default();
         // A paragraph of a doc comment has line ends that a table cell cannot have.
         let meaning = meaning.split_whitespace().collect::<Vec<_>>().join(" ");
-        let parts = default.is_object();
+        let inside = resolve(whole, property);
+        // A map of the user's own keys is one value.
+        let parts = default.is_object() && inside["properties"].is_object();
         let default_cell = if parts {
             String::new()
         } else {
@@ -34,7 +36,7 @@ fn rows(whole: &Value, schema: &Value, defaults: &Value, prefix: &str, table: &m
         if parts {
             rows(
                 whole,
-                resolve(whole, property),
+                inside,
                 default,
                 &format!("{name}."),
                 table,
@@ -56,6 +58,10 @@ fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Array(items) => format!("[{}]", items.iter().map(plain).collect::<Vec<_>>().join(", ")),
+        Value::Object(entries) => {
+            let entries: Vec<_> = entries.iter().map(|(key, value)| format!("{key}: {}", plain(value))).collect();
+            format!("{{{}}}", entries.join(", "))
+        }
         other => other.to_string(),
     }
 }

@@ -199,8 +199,42 @@ impl ByteSize {
 
 written_as!(String, ByteSize);
 
+/// How large the journal may grow: 1 MiB or more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
+pub struct JournalSize(ByteSize);
+
+impl JournalSize {
+    fn new(raw: &str) -> Result<Self, String> {
+        let size = ByteSize::new(raw)?;
+        if size.0 < Bytes::mib(1) {
+            return Err(format!("journalMaxSize is {raw}: it must be 1Mi or more"));
+        }
+        Ok(Self(size))
+    }
+
+    fn raw(self) -> String {
+        self.0.raw()
+    }
+
+    /// The size.
+    #[must_use]
+    pub const fn get(self) -> Bytes {
+        self.0.0
+    }
+}
+
+impl Default for JournalSize {
+    fn default() -> Self {
+        Self(ByteSize(Bytes::mib(64)))
+    }
+}
+
+written_as!(String, JournalSize);
+
 /// A length of time as Go writes it: `100ms`, `1m30s`.
-fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     let wrong =
         || format!("{text:?} is no length of time: write a number with a unit, such as 100ms, 10s or 1m30s");
     let mut rest = text;
@@ -229,7 +263,7 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
     Ok(total)
 }
 
-fn print_duration(duration: Duration) -> String {
+pub(super) fn print_duration(duration: Duration) -> String {
     let micros = duration.as_micros();
     match micros {
         0 => "0s".to_owned(),

@@ -1,8 +1,10 @@
 //! What the node's owner decides about placement. Names and meanings are those of kubelet's configuration where
 //! it has the same setting.
 
+use crate::config::eviction::Level;
 use crate::config::{self, CgroupDriver, Config, NodeAllocatable};
 pub use crate::config::{MemoryReservationPolicy, SwapBehavior};
+use crate::model::pressure::Signal;
 use crate::model::{Bytes, CgroupName, CgroupNameError, CpuPeriod, Layout, MilliCpu, Quantity};
 
 /// The settings of placement.
@@ -77,6 +79,17 @@ pub enum Amount {
     Fraction(f64),
 }
 
+impl Amount {
+    /// Where a threshold lies; nothing is kept for one that is turned off.
+    fn of_threshold(level: Option<Level>) -> Self {
+        match level {
+            Some(Level::Quantity(bytes)) => Self::Bytes(Bytes(bytes)),
+            Some(Level::Part(part)) => Self::Fraction(part.into()),
+            Some(Level::Off | Level::Time(_)) | None => Self::Bytes(Bytes(0)),
+        }
+    }
+}
+
 /// From shares to `cpu.weight` at a container's level.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ContainerCpuWeight {
@@ -137,7 +150,7 @@ impl Default for PlacementPolicy {
             layout: Layout::default(),
             system_reserved: Reserved::default(),
             kube_reserved: Reserved::default(),
-            eviction_hard_memory: Amount::Bytes(Bytes(0)),
+            eviction_hard_memory: Amount::Bytes(Bytes::mib(100)),
             enforce_node_allocatable: true,
             max_pods: 110,
             cpu_cfs_quota: true,
@@ -180,8 +193,7 @@ impl PlacementPolicy {
             layout,
             system_reserved,
             kube_reserved,
-            // Without eviction there is no threshold to keep clear of.
-            eviction_hard_memory: Amount::Bytes(Bytes(0)),
+            eviction_hard_memory: Amount::of_threshold(config.hard_threshold(Signal::MemoryAvailable)),
             enforce_node_allocatable: config.enforce_node_allocatable.contains(&NodeAllocatable::Pods),
             max_pods: config.max_pods.get().into(),
             cpu_cfs_quota: config.cpu_cfs_quota,
@@ -241,5 +253,18 @@ mod tests {
         let policy = PlacementPolicy::from_config(&config).unwrap();
         assert_eq!(policy.system_reserved.cpu, MilliCpu(3000));
         assert_eq!(policy.kube_reserved.cpu, MilliCpu(0));
+    }
+
+    #[test]
+    fn what_must_stay_available_comes_from_the_hard_threshold() {
+        let kept = |text: &str| {
+            let config = crate::config::parse(text, "test.yaml").unwrap();
+            PlacementPolicy::from_config(&config).unwrap().eviction_hard_memory
+        };
+        assert_eq!(kept("evictionHard: {memory.available: 1Gi}"), Amount::Bytes(Bytes::mib(1024)));
+        assert_eq!(kept("evictionHard: {memory.available: 50%}"), Amount::Fraction(0.5));
+        for off in ["evictionHard: {}", "evictionHard: {memory.available: 0%}", "evictionHard: {pid.available: 9}"] {
+            assert_eq!(kept(off), Amount::Bytes(Bytes(0)), "{off}");
+        }
     }
 }

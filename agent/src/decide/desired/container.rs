@@ -48,7 +48,7 @@ pub(super) fn add(
         ),
         (
             ControlFile::MemoryOomGroup,
-            KnobValue::Switch(oom_group(inputs, pod)),
+            KnobValue::Switch(oom_group(inputs, pod, container)),
         ),
     ];
     knobs.extend(container_protection(inputs, pod, container).knobs());
@@ -137,10 +137,12 @@ fn swap(node: &NodeCapacity, behavior: SwapBehavior, pod: &Pod, container: &Cont
     }
 }
 
-fn oom_group(inputs: &Inputs, pod: &Pod) -> bool {
-    match pod.annotations.get(OOM_GROUP_ANNOTATION).map(String::as_str) {
-        Some("true") => true,
-        Some("false") => false,
-        _ => !inputs.policy.single_process_oom_kill,
-    }
+/// What the container's annotation says, else the pod's, else the node's setting. Other values than `true` and `false`
+/// do not get past the manifest's reader, and say nothing.
+fn oom_group(inputs: &Inputs, pod: &Pod, container: &Container) -> bool {
+    let own = format!("{OOM_GROUP_ANNOTATION}.{}", container.name);
+    let said = |key: &str| pod.annotations.get(key).and_then(|value| value.parse().ok());
+    said(&own)
+        .or_else(|| said(OOM_GROUP_ANNOTATION))
+        .unwrap_or(!inputs.policy.single_process_oom_kill)
 }

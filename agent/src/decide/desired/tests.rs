@@ -3,7 +3,7 @@
 use super::*;
 use crate::decide::fixtures::{all_controllers, container, list, node, pod, resources, simple};
 use crate::decide::policy::{AgentShare, MemoryQosMode, Reserved, SwapBehavior};
-use crate::model::MilliCpu;
+use crate::model::{ContainerName, MilliCpu};
 
 const MIB: u64 = 1 << 20;
 
@@ -245,6 +245,26 @@ fn a_pod_may_choose_how_the_oom_killer_takes_it() {
             knob(&tree, "besteffort/poduid-c/main", ControlFile::MemoryOomGroup),
             expected
         );
+    }
+}
+
+#[test]
+fn a_containers_own_word_on_the_oom_killer_goes_before_its_pods() {
+    let mut choosy = simple("c", "", "");
+    let mut other = choosy.containers[0].clone();
+    other.name = ContainerName::parse("other").unwrap();
+    choosy.containers.push(other);
+    for (key, value) in [("plimsoll.dev/oom-group.main", "false"), (OOM_GROUP_ANNOTATION, "true")] {
+        choosy.annotations.insert(key.to_owned(), value.to_owned());
+        let policy = PlacementPolicy {
+            single_process_oom_kill: key == OOM_GROUP_ANNOTATION,
+            ..PlacementPolicy::default()
+        };
+        let tree = tree(std::slice::from_ref(&choosy), &policy, &[]);
+        for (container, expected) in [("main", "0"), ("other", "1")] {
+            let path = format!("besteffort/poduid-c/{container}");
+            assert_eq!(knob(&tree, &path, ControlFile::MemoryOomGroup), expected, "{key}");
+        }
     }
 }
 

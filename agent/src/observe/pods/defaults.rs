@@ -13,7 +13,7 @@
 use crate::model::{Container, ContainerKind, Pod, Quantity, ResourceList, Resources};
 
 /// The built-in priority classes and their priorities.
-const SYSTEM_CLASSES: [(&str, i32); 2] = [
+pub(super) const SYSTEM_CLASSES: [(&str, i32); 2] = [
     ("system-node-critical", 2_000_001_000),
     ("system-cluster-critical", 2_000_000_000),
 ];

@@ -14,6 +14,7 @@
 //! - Every error names its document, a field and a line, or says that it is about the whole file.
 //! - A document that is wrong in any way gives no pod.
 
+mod claims;
 mod defaults;
 pub mod directory;
 mod documents;

@@ -158,8 +158,10 @@ fn a_uid_follows_content_and_node_but_not_layout() {
 
 #[test]
 fn system_priority_classes_have_their_priority() {
-    let class =
-        |name: &str| one(&GOOD.replace("spec:", &format!("spec:\n  priorityClassName: {name}"))).priority;
+    let class = |name: &str| {
+        let home = GOOD.replace("  name: web", "  name: web\n  namespace: kube-system");
+        one(&home.replace("spec:", &format!("spec:\n  priorityClassName: {name}"))).priority
+    };
     assert_eq!(class("system-node-critical"), 2_000_001_000);
     assert_eq!(class("other"), 0);
 }

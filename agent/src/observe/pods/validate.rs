@@ -8,6 +8,7 @@
 
 use std::collections::BTreeSet;
 
+use super::claims;
 use super::defaults::{aggregate, is_huge_pages, is_pod_level};
 use super::field::{FieldPath, Problems};
 use crate::model::{Container, ContainerKind, Pod, Quantity, Resources};
@@ -45,6 +46,7 @@ pub(super) fn validate(pod: &Pod, path: &FieldPath, problems: &Problems) {
         amounts(&container.resources, &resources, problems);
         within_pod(container, pod, &resources.key("limits"), problems);
     }
+    claims::check(pod, path, problems);
     pod_level(pod, &spec.key("resources"), problems);
     list(&pod.overhead, &spec.key("overhead"), problems);
 }
