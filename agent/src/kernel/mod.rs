@@ -14,6 +14,7 @@ pub mod ebpf;
 pub mod fault;
 pub mod files;
 pub mod heap;
+pub mod journal;
 pub mod log;
 pub mod net;
 pub mod node_facts;
