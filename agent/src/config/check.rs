@@ -3,7 +3,9 @@
 //! # Properties
 //! - Each refusal names the field, or the option, that is to be changed, so that the reader can be shown its place.
 
-use super::{eviction, Config, CpuManagerPolicy, CpusetPartition, MemoryManagerPolicy, NodeAllocatable, StaticOptions};
+use super::{
+    Config, CpuManagerPolicy, CpusetPartition, MemoryManagerPolicy, NodeAllocatable, StaticOptions, eviction,
+};
 use crate::model::Quantity;
 
 /// Fields that cannot be together.

@@ -31,14 +31,16 @@ pub use crate::model::CgroupDriver;
 use crate::model::{Bytes, CpuSet, Quantity};
 
 pub use cpu_manager::{CpuManagerPolicy, CpusetPartition, OptionsError, StaticOptions};
-use eviction::{BySignal, EvictionProfile, Graces, MemoryPressure, OomPriority, Reclaims, Thresholds, TransitionPeriod};
+use eviction::{
+    BySignal, EvictionProfile, Graces, MemoryPressure, OomPriority, Reclaims, Thresholds, TransitionPeriod,
+};
 pub use load::{ConfigError, parse, schema};
 pub use memory_manager::{MemoryManagerPolicy, MemoryReservation, ReservedOnNode};
 pub use table::markdown_table;
 pub use topology_manager::{TopologyOptions, TopologyPolicy, TopologyScope};
 pub use values::{
-    AbsolutePath, ByteSize, CfsPeriod, CgroupRoot, JournalSize, MaxPods, NodeName, PodPidsLimit, ReconcilePeriod,
-    SocketPath, ThrottlingFactor, UsagePeriod,
+    AbsolutePath, ByteSize, CfsPeriod, CgroupRoot, JournalSize, MaxPods, NodeName, PodPidsLimit,
+    ReconcilePeriod, SocketPath, ThrottlingFactor, UsagePeriod,
 };
 
 /// The commented default, as shipped in `config/plimsoll.yaml`.

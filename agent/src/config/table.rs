@@ -34,13 +34,7 @@ fn rows(whole: &Value, schema: &Value, defaults: &Value, prefix: &str, table: &m
         };
         table.push_str(&format!("| `{name}` | {default_cell} | {meaning} |\n"));
         if parts {
-            rows(
-                whole,
-                inside,
-                default,
-                &format!("{name}."),
-                table,
-            );
+            rows(whole, inside, default, &format!("{name}."), table);
         }
     }
 }
@@ -59,7 +53,10 @@ fn plain(value: &Value) -> String {
         Value::String(text) => text.clone(),
         Value::Array(items) => format!("[{}]", items.iter().map(plain).collect::<Vec<_>>().join(", ")),
         Value::Object(entries) => {
-            let entries: Vec<_> = entries.iter().map(|(key, value)| format!("{key}: {}", plain(value))).collect();
+            let entries: Vec<_> = entries
+                .iter()
+                .map(|(key, value)| format!("{key}: {}", plain(value)))
+                .collect();
             format!("{{{}}}", entries.join(", "))
         }
         other => other.to_string(),

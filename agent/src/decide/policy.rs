@@ -259,11 +259,23 @@ mod tests {
     fn what_must_stay_available_comes_from_the_hard_threshold() {
         let kept = |text: &str| {
             let config = crate::config::parse(text, "test.yaml").unwrap();
-            PlacementPolicy::from_config(&config).unwrap().eviction_hard_memory
+            PlacementPolicy::from_config(&config)
+                .unwrap()
+                .eviction_hard_memory
         };
-        assert_eq!(kept("evictionHard: {memory.available: 1Gi}"), Amount::Bytes(Bytes::mib(1024)));
-        assert_eq!(kept("evictionHard: {memory.available: 50%}"), Amount::Fraction(0.5));
-        for off in ["evictionHard: {}", "evictionHard: {memory.available: 0%}", "evictionHard: {pid.available: 9}"] {
+        assert_eq!(
+            kept("evictionHard: {memory.available: 1Gi}"),
+            Amount::Bytes(Bytes::mib(1024))
+        );
+        assert_eq!(
+            kept("evictionHard: {memory.available: 50%}"),
+            Amount::Fraction(0.5)
+        );
+        for off in [
+            "evictionHard: {}",
+            "evictionHard: {memory.available: 0%}",
+            "evictionHard: {pid.available: 9}",
+        ] {
             assert_eq!(kept(off), Amount::Bytes(Bytes(0)), "{off}");
         }
     }

@@ -1,5 +1,6 @@
 //! What we answer to each kind of vector.
 
+use plimsoll::config::eviction::{Level, read_level};
 use plimsoll::decide::conversions::{linear_weight, quota, shares};
 use plimsoll::decide::desired::{PodConfig, pod_config};
 use plimsoll::decide::oom_score_adj;
@@ -19,8 +20,6 @@ pub(crate) enum Check {
     Vectors(Answer),
     /// Have our answers judged, where more than one is right.
     Judged(Judge),
-    /// Nothing: the part of Plimsoll that it is about does not exist yet.
-    Later(&'static str),
 }
 
 /// Every file of the contract.
@@ -41,7 +40,7 @@ pub(crate) const FILES: [(&str, Check); 11] = [
         Check::Vectors(cpu::static_sequences),
     ),
     ("eviction_rank.jsonl", Check::Vectors(eviction::rank)),
-    ("eviction_thresholds.jsonl", Check::Later("evictions")),
+    ("eviction_thresholds.jsonl", Check::Vectors(eviction_thresholds)),
 ];
 
 fn pods(row: &Row) -> Result<Row, String> {
@@ -146,4 +145,15 @@ fn cgroup_names(row: &Row) -> Result<Row, String> {
         ("cgroupfs".to_owned(), name.path(CgroupDriver::Cgroupfs).into()),
         ("systemd".to_owned(), name.path(CgroupDriver::Systemd).into()),
     ]))
+}
+
+fn eviction_thresholds(row: &Row) -> Result<Row, String> {
+    let level = read_level(text(row, "signal")?, text(row, "value")?).map_err(|error| error.to_string())?;
+    let answer = match level {
+        Level::Off => ("ignored", true.into()),
+        Level::Quantity(count) => ("bytes", count.into()),
+        Level::Part(part) => ("fraction", format!("{part:.6}").into()),
+        Level::Time(_) => return Err("no signal of kubelet's has a time".to_owned()),
+    };
+    Ok(Row::from_iter([(answer.0.to_owned(), answer.1)]))
 }

@@ -17,8 +17,6 @@ pub(crate) type Judge = fn(&Row) -> Result<(), Vec<String>>;
 pub(crate) enum Outcome {
     /// There is no such file.
     Absent,
-    /// It was not looked at, and why.
-    Skipped(String),
     /// How many rows were right, and what was wrong with the others.
     Ran { right: usize, wrong: Vec<String> },
 }

@@ -52,7 +52,9 @@ pub enum LevelError {
     #[error("{0:?} must be above 0; to turn a threshold off write 0%")]
     NotPositive(String),
     /// A pressure that is no percentage.
-    #[error("{0:?} must be a percentage above 0% and below 100%, such as 20%: the part of ten seconds in which every task waited for memory")]
+    #[error(
+        "{0:?} must be a percentage above 0% and below 100%, such as 20%: the part of ten seconds in which every task waited for memory"
+    )]
     Pressure(String),
     /// A time that is none.
     #[error("time.to.exhaustion: {0}")]
@@ -168,7 +170,10 @@ mod tests {
         for wrong in ["0s", "10%", "5", "-1s", ""] {
             assert!(time(wrong).is_err(), "{wrong}");
         }
-        assert!(matches!(read_level("memory.free", "1Gi"), Err(LevelError::Signal(_))));
+        assert!(matches!(
+            read_level("memory.free", "1Gi"),
+            Err(LevelError::Signal(_))
+        ));
     }
 
     #[test]

@@ -17,8 +17,8 @@ mod tests;
 
 pub use grammar::{Level, LevelError, read_level};
 pub use pressure::{
-    EvictRung, EvictionProfile, KillBudget, KillRung, MemoryPressure, OomPriority, PressurePeriod, ReclaimRung,
-    SuppressCpuRung, ThrottleRung, TransitionPeriod,
+    EvictRung, EvictionProfile, KillBudget, KillRung, MemoryPressure, OomPriority, PressurePeriod,
+    ReclaimRung, SuppressCpuRung, ThrottleRung, TransitionPeriod,
 };
 pub use settings::{BySignal, Graces, Kind, Reclaims, Thresholds};
 
@@ -141,7 +141,13 @@ fn graces(config: &Config, signal: Signal) -> Result<(), Conflict> {
 
 /// Whether the soft threshold is met before the hard one; of different kinds they can be held against each other only
 /// where the capacity is known.
-fn order(config: &Config, signal: Signal, soft: Level, hard: Level, capacity: Option<u64>) -> Result<(), Conflict> {
+fn order(
+    config: &Config,
+    signal: Signal,
+    soft: Level,
+    hard: Level,
+    capacity: Option<u64>,
+) -> Result<(), Conflict> {
     let before = match (soft, hard) {
         (Level::Quantity(soft), Level::Quantity(hard)) => soft > hard,
         (Level::Part(soft), Level::Part(hard)) if is_upper_bound(signal) => soft < hard,
@@ -185,10 +191,14 @@ fn count(level: Level, capacity: u64) -> u64 {
 
 fn check_on(config: &Config, capacity: impl Fn(Signal) -> Option<u64>) -> Result<(), Conflict> {
     for signal in Signal::ALL {
-        let Some(capacity) = capacity(signal) else { continue };
+        let Some(capacity) = capacity(signal) else {
+            continue;
+        };
         let (soft, hard) = (config.soft_threshold(signal), config.hard_threshold(signal));
         for (field, level) in [("evictionHard", hard), ("evictionSoft", soft)] {
-            let Some(level @ (Level::Quantity(_) | Level::Part(_))) = level else { continue };
+            let Some(level @ (Level::Quantity(_) | Level::Part(_))) = level else {
+                continue;
+            };
             let count = count(level, capacity);
             if is_upper_bound(signal) {
                 continue;

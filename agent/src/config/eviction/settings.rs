@@ -61,7 +61,9 @@ impl Kind for Reclaims {
     type Value = Level;
     fn read(signal: Signal, text: &str) -> Result<Level, String> {
         if matches!(signal, Signal::PressureMemoryFull | Signal::TimeToExhaustion) {
-            return Err(format!("{signal} is no amount: there is no minimum of it to reclaim"));
+            return Err(format!(
+                "{signal} is no amount: there is no minimum of it to reclaim"
+            ));
         }
         read_reclaim(text).map_err(|error| error.to_string())
     }
@@ -130,7 +132,9 @@ impl<'de, K: Kind> Visitor<'de> for Entries<K> {
         while let Some(signal) = map.next_key_seed(Name)? {
             let value = map.next_value_seed(Text::<K>(signal, PhantomData))?;
             if values.insert(signal, value).is_some() {
-                return Err(A::Error::custom(format!("{signal} is there twice: write it once")));
+                return Err(A::Error::custom(format!(
+                    "{signal} is there twice: write it once"
+                )));
             }
         }
         Ok(BySignal(values))
@@ -161,8 +165,8 @@ impl<'de, K: Kind> DeserializeSeed<'de> for Text<K> {
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let value = K::read(self.0, &text)
-            .map_err(|problem| D::Error::custom(format!("{}: {problem}", self.0)))?;
+        let value =
+            K::read(self.0, &text).map_err(|problem| D::Error::custom(format!("{}: {problem}", self.0)))?;
         Ok((text, value))
     }
 }

@@ -17,10 +17,23 @@ fn kubelets_own_file_is_read() {
                 evictionMinimumReclaim: {memory.available: 0Mi, nodefs.available: 500Mi}\n\
                 evictionPressureTransitionPeriod: 0s\nevictionMaxPodGracePeriod: 60\nmergeDefaultEvictionSettings: false\n";
     let config = parse(text, "test.yaml").unwrap();
-    assert_eq!(config.hard_threshold(Signal::MemoryAvailable), Some(Level::Quantity(500 << 20)));
-    assert_eq!(config.hard_threshold(Signal::PidAvailable), Some(Level::Quantity(1000)));
-    assert_eq!(config.hard_threshold(Signal::ImagefsAvailable), None, "one that is set drops all defaults");
-    assert_eq!(config.soft_threshold(Signal::MemoryAvailable), Some(Level::Quantity(1 << 30)));
+    assert_eq!(
+        config.hard_threshold(Signal::MemoryAvailable),
+        Some(Level::Quantity(500 << 20))
+    );
+    assert_eq!(
+        config.hard_threshold(Signal::PidAvailable),
+        Some(Level::Quantity(1000))
+    );
+    assert_eq!(
+        config.hard_threshold(Signal::ImagefsAvailable),
+        None,
+        "one that is set drops all defaults"
+    );
+    assert_eq!(
+        config.soft_threshold(Signal::MemoryAvailable),
+        Some(Level::Quantity(1 << 30))
+    );
     assert_eq!(config.eviction_pressure_transition_period.get().as_secs(), 300);
     assert_eq!(config.eviction_max_pod_grace_period, 60);
     let printed = serde_saphyr::to_string(&config).unwrap();
@@ -29,26 +42,61 @@ fn kubelets_own_file_is_read() {
 
 #[test]
 fn defaults_are_merged_where_that_is_asked_for() {
-    let text = "evictionHard: {memory.available: 1Gi, nodefs.available: 0%}\nmergeDefaultEvictionSettings: true\n";
+    let text =
+        "evictionHard: {memory.available: 1Gi, nodefs.available: 0%}\nmergeDefaultEvictionSettings: true\n";
     let config = parse(text, "test.yaml").unwrap();
-    assert_eq!(config.hard_threshold(Signal::MemoryAvailable), Some(Level::Quantity(1 << 30)));
+    assert_eq!(
+        config.hard_threshold(Signal::MemoryAvailable),
+        Some(Level::Quantity(1 << 30))
+    );
     assert_eq!(config.hard_threshold(Signal::NodefsAvailable), None, "turned off");
-    assert_eq!(config.hard_threshold(Signal::ImagefsAvailable), Some(Level::Part(0.15)));
+    assert_eq!(
+        config.hard_threshold(Signal::ImagefsAvailable),
+        Some(Level::Part(0.15))
+    );
 }
 
 #[test]
 fn what_cannot_be_is_refused_at_its_place() {
     for (text, at, part) in [
-        ("evictionHard: {memory.free: 1Gi}\n", (1, 16), "unknown eviction signal"),
-        ("evictionHard:\n  memory.available: 100MB\n", (2, 21), "not a quantity"),
-        ("evictionHard:\n  memory.available: 101%\n", (2, 21), "outside 0% to 100%"),
-        ("evictionHard:\n  memory.available: -5%\n", (2, 21), "outside 0% to 100%"),
+        (
+            "evictionHard: {memory.free: 1Gi}\n",
+            (1, 16),
+            "unknown eviction signal",
+        ),
+        (
+            "evictionHard:\n  memory.available: 100MB\n",
+            (2, 21),
+            "not a quantity",
+        ),
+        (
+            "evictionHard:\n  memory.available: 101%\n",
+            (2, 21),
+            "outside 0% to 100%",
+        ),
+        (
+            "evictionHard:\n  memory.available: -5%\n",
+            (2, 21),
+            "outside 0% to 100%",
+        ),
         ("evictionHard: {memory.available: 0}\n", (1, 34), "write 0%"),
         ("evictionHard: {memory.available: NaN%}\n", (1, 16), "never met"),
         ("evictionHard: {memory.available: 0.0%}\n", (1, 16), "never met"),
-        ("evictionHard: {nodefs.available: 100.0%}\n", (1, 16), "always met"),
-        ("evictionHard: {containerfs.available: 10%}\n", (1, 16), "set nodefs.available instead"),
-        ("evictionHard: {memory.available: 1Gi, memory.available: 2Gi}\n", (1, 39), "duplicate"),
+        (
+            "evictionHard: {nodefs.available: 100.0%}\n",
+            (1, 16),
+            "always met",
+        ),
+        (
+            "evictionHard: {containerfs.available: 10%}\n",
+            (1, 16),
+            "set nodefs.available instead",
+        ),
+        (
+            "evictionHard: {memory.available: 1Gi, memory.available: 2Gi}\n",
+            (1, 39),
+            "duplicate",
+        ),
         ("evictionHard: 100Mi\n", (1, 15), ""),
         (
             "evictionHard: {memory.available: 1Gi}\nevictionSoft:\n  nodefs.available: 20%\n",
@@ -82,19 +130,39 @@ fn what_cannot_be_is_refused_at_its_place() {
             (2, 16),
             "set it lower",
         ),
-        ("evictionHard: {pressure.memory.full: 100Mi}\n", (1, 38), "must be a percentage"),
-        ("evictionHard: {time.to.exhaustion: 10%}\n", (1, 36), "length of time"),
+        (
+            "evictionHard: {pressure.memory.full: 100Mi}\n",
+            (1, 38),
+            "must be a percentage",
+        ),
+        (
+            "evictionHard: {time.to.exhaustion: 10%}\n",
+            (1, 36),
+            "length of time",
+        ),
         (
             "evictionHard: {memory.available: 1Gi}\nevictionMinimumReclaim: {pid.available: 10}\n",
             (2, 26),
             "there is no threshold for it",
         ),
-        ("evictionMinimumReclaim: {memory.available: -1}\n", (1, 44), "must be above 0"),
-        ("evictionMinimumReclaim: {time.to.exhaustion: 5}\n", (1, 46), "is no amount"),
+        (
+            "evictionMinimumReclaim: {memory.available: -1}\n",
+            (1, 44),
+            "must be above 0",
+        ),
+        (
+            "evictionMinimumReclaim: {time.to.exhaustion: 5}\n",
+            (1, 46),
+            "is no amount",
+        ),
         ("evictionMaxPodGracePeriod: -1\n", (1, 28), ""),
         ("evictionProfile: Kubelet\n", (1, 18), "did you mean `kubelet`?"),
         ("oomPriority: on\n", (1, 14), "there is: off, bands, ranked"),
-        ("memoryPressure: {kill: {budget: {pods: 0}}}\n", (1, 40), "set enabled to false"),
+        (
+            "memoryPressure: {kill: {budget: {pods: 0}}}\n",
+            (1, 40),
+            "set enabled to false",
+        ),
         (
             "memoryPressure:\n  throttle: {enabled: true, deadline: 2h}\n",
             (2, 39),
@@ -115,8 +183,16 @@ fn the_machine_has_a_word_too() {
     let fits = |text: &str| config(text).check_eviction_on(gib);
     assert_eq!(fits(""), Ok(()));
     assert_eq!(fits("evictionHard: {memory.available: 1023Mi}"), Ok(()));
-    assert!(fits("evictionHard: {memory.available: 1Gi}").unwrap_err().contains("always be met"));
-    assert!(fits("evictionHard: {memory.available: 0.00000001%}").unwrap_err().contains("never be met"));
+    assert!(
+        fits("evictionHard: {memory.available: 1Gi}")
+            .unwrap_err()
+            .contains("always be met")
+    );
+    assert!(
+        fits("evictionHard: {memory.available: 0.00000001%}")
+            .unwrap_err()
+            .contains("never be met")
+    );
     let soft = "evictionHard: {memory.available: 10%}\nevictionSoftGracePeriod: {memory.available: 1s}\nevictionSoft: ";
     assert_eq!(fits(&format!("{soft}{{memory.available: 200Mi}}")), Ok(()));
     let error = fits(&format!("{soft}{{memory.available: 100Mi}}")).unwrap_err();

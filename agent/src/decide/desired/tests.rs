@@ -254,7 +254,10 @@ fn a_containers_own_word_on_the_oom_killer_goes_before_its_pods() {
     let mut other = choosy.containers[0].clone();
     other.name = ContainerName::parse("other").unwrap();
     choosy.containers.push(other);
-    for (key, value) in [("plimsoll.dev/oom-group.main", "false"), (OOM_GROUP_ANNOTATION, "true")] {
+    for (key, value) in [
+        ("plimsoll.dev/oom-group.main", "false"),
+        (OOM_GROUP_ANNOTATION, "true"),
+    ] {
         choosy.annotations.insert(key.to_owned(), value.to_owned());
         let policy = PlacementPolicy {
             single_process_oom_kill: key == OOM_GROUP_ANNOTATION,

@@ -48,7 +48,9 @@ fn record(line: &[u8]) -> Option<&[u8]> {
     let (head, json) = line.split_at_checked(HEAD)?;
     let digits = std::str::from_utf8(head).ok()?.strip_suffix(' ')?;
     // A plus sign, which the standard library takes, was never written; nor were capitals.
-    let written = digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    let written = digits
+        .bytes()
+        .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
     let sum = u32::from_str_radix(digits, 16).ok().filter(|_| written)?;
     (crc32fast::hash(json) == sum).then_some(json)
 }

@@ -122,7 +122,13 @@ impl Journal {
                 found.cut = (bytes.len() - decoded.whole) as u64;
                 *size = decoded.whole as u64;
             }
-            texts.push(decoded.records.into_iter().map(<[u8]>::to_vec).collect::<Vec<_>>());
+            texts.push(
+                decoded
+                    .records
+                    .into_iter()
+                    .map(<[u8]>::to_vec)
+                    .collect::<Vec<_>>(),
+            );
         }
         found.latest = texts.into_iter().rev().flatten().collect();
         found.latest.drain(..found.latest.len().saturating_sub(latest));
@@ -178,7 +184,9 @@ impl Journal {
     /// # Errors
     /// The kernel's refusal.
     pub fn sync(&self) -> Result<(), JournalError> {
-        self.file.sync_data().map_err(refused("sync", &self.path.join(name(self.last().0))))
+        self.file
+            .sync_data()
+            .map_err(refused("sync", &self.path.join(name(self.last().0))))
     }
 
     /// Bytes of all segments together.

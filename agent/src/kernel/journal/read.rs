@@ -45,7 +45,8 @@ pub fn read_journal(path: &Path) -> Result<JournalText, FileError> {
         let decoded = decode(&bytes);
         text.damaged += decoded.damaged;
         text.torn = (bytes.len() - decoded.whole) as u64;
-        text.records.extend(decoded.records.into_iter().map(<[u8]>::to_vec));
+        text.records
+            .extend(decoded.records.into_iter().map(<[u8]>::to_vec));
     }
     Ok(text)
 }
@@ -53,9 +54,16 @@ pub fn read_journal(path: &Path) -> Result<JournalText, FileError> {
 /// The segments of a directory; none where the path is something else, or cannot be read, which reading it as a file
 /// will tell.
 fn segments_at(path: &Path) -> Option<Vec<PathBuf>> {
-    let dir = File::open(path).ok().filter(|file| file.metadata().is_ok_and(|m| m.is_dir()))?;
+    let dir = File::open(path)
+        .ok()
+        .filter(|file| file.metadata().is_ok_and(|m| m.is_dir()))?;
     let segments = segments(&dir, path).ok()?;
-    Some(segments.into_iter().map(|(number, _)| path.join(name(number))).collect())
+    Some(
+        segments
+            .into_iter()
+            .map(|(number, _)| path.join(name(number)))
+            .collect(),
+    )
 }
 
 /// Number and size of each segment, oldest first.
@@ -64,7 +72,9 @@ pub(super) fn segments(dir: &File, path: &Path) -> Result<Vec<(u64, u64)>, Journ
     let mut segments = Vec::new();
     for entry in Dir::read_from(dir).map_err(fail)? {
         let entry = entry.map_err(fail)?;
-        let Ok(found) = entry.file_name().to_str() else { continue };
+        let Ok(found) = entry.file_name().to_str() else {
+            continue;
+        };
         let number = found.strip_suffix(SUFFIX).and_then(|number| number.parse().ok());
         let Some(number) = number.filter(|number| name(*number) == found) else {
             continue;

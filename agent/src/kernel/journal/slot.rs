@@ -43,7 +43,8 @@ impl Slot {
         let file = File::from(file.map_err(|errno| refused("open", path)(errno.into()))?);
         if file.metadata().map_err(refused("find", path))?.len() != PAGE as u64 {
             // The blocks are taken now, not when memory is short.
-            file.write_all_at(&[b' '; PAGE], 0).map_err(refused("write", path))?;
+            file.write_all_at(&[b' '; PAGE], 0)
+                .map_err(refused("write", path))?;
             file.set_len(PAGE as u64).map_err(refused("cut", path))?;
         }
         Ok(Self {
@@ -71,7 +72,9 @@ impl Slot {
         if written.is_err() {
             // Half a record would read as none, and the one before is not what is under way.
             self.page.fill(b' ');
-            self.file.write_all_at(&*self.page, 0).map_err(refused("clear", &self.path))?;
+            self.file
+                .write_all_at(&*self.page, 0)
+                .map_err(refused("clear", &self.path))?;
         }
         written.map_err(refused("write", &self.path))
     }
@@ -82,7 +85,9 @@ impl Slot {
     /// The kernel's refusal.
     pub fn clear(&mut self) -> Result<(), JournalError> {
         self.page.fill(b' ');
-        self.file.write_all_at(&*self.page, 0).map_err(refused("clear", &self.path))
+        self.file
+            .write_all_at(&*self.page, 0)
+            .map_err(refused("clear", &self.path))
     }
 
     /// The record that is there; none where none is, or what is there is none.
@@ -91,7 +96,9 @@ impl Slot {
     /// The kernel's refusal.
     pub fn get<T: DeserializeOwned>(&self) -> Result<Option<T>, JournalError> {
         let mut page = [0; PAGE];
-        self.file.read_exact_at(&mut page, 0).map_err(refused("read", &self.path))?;
+        self.file
+            .read_exact_at(&mut page, 0)
+            .map_err(refused("read", &self.path))?;
         Ok(record(&page))
     }
 }

@@ -16,11 +16,17 @@ fn open(path: &Path) -> (Journal, FoundJournal) {
 }
 
 fn texts(found: &[Vec<u8>]) -> Vec<String> {
-    found.iter().map(|json| String::from_utf8(json.clone()).unwrap()).collect()
+    found
+        .iter()
+        .map(|json| String::from_utf8(json.clone()).unwrap())
+        .collect()
 }
 
 fn files(path: &Path) -> Vec<PathBuf> {
-    let mut files: Vec<_> = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<_> = fs::read_dir(path)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     files.sort();
     files
 }
@@ -31,7 +37,10 @@ fn records_are_there_after_another_start_in_their_order() {
     let path = dir.path().join("journal");
     let (mut journal, found) = open(&path);
     assert!(found.latest.is_empty() && found.cut == 0);
-    assert!(matches!(Journal::open(&path, MIB, 1), Err(JournalError::InUse { .. })));
+    assert!(matches!(
+        Journal::open(&path, MIB, 1),
+        Err(JournalError::InUse { .. })
+    ));
     journal.append(b"{\"n\":1}").unwrap();
     journal.append(b"{\"n\":2}").unwrap();
     journal.sync().unwrap();
@@ -41,7 +50,11 @@ fn records_are_there_after_another_start_in_their_order() {
     let read = read_journal(&path).unwrap();
     assert_eq!(texts(&read.records), ["{\"n\":1}", "{\"n\":2}"]);
     assert_eq!(texts(&read_journal(&files(&path)[0]).unwrap().records).len(), 2);
-    assert!(read_journal(Path::new("/nonexistent/journal")).unwrap_err().is_missing());
+    assert!(
+        read_journal(Path::new("/nonexistent/journal"))
+            .unwrap_err()
+            .is_missing()
+    );
     assert!(read_journal(Path::new("/dev/zero")).is_err());
 }
 
@@ -78,14 +91,19 @@ fn a_stop_at_any_byte_takes_the_last_record_only_and_the_next_stands_behind() {
 fn a_flipped_bit_at_any_place_invents_nothing_and_takes_two_records_at_most() {
     let records: Vec<String> = (0..4).map(|n| format!("{{\"n\":{n},\"of\":\"four\"}}")).collect();
     let mut whole = Vec::new();
-    records.iter().for_each(|record| encode(record.as_bytes(), &mut whole));
+    records
+        .iter()
+        .for_each(|record| encode(record.as_bytes(), &mut whole));
     let known: BTreeSet<_> = records.iter().map(String::as_bytes).collect();
     for at in 0..whole.len() {
         for bit in 0..8 {
             let mut bytes = whole.clone();
             bytes[at] ^= 1 << bit;
             let decoded = decode(&bytes);
-            assert!(decoded.records.iter().all(|record| known.contains(record)), "{at} {bit}");
+            assert!(
+                decoded.records.iter().all(|record| known.contains(record)),
+                "{at} {bit}"
+            );
             assert!(decoded.records.len() >= 2, "{at} {bit}");
             let torn = decoded.whole < bytes.len();
             assert!(decoded.damaged > 0 || torn, "{at} {bit}: the damage is not seen");
@@ -99,10 +117,15 @@ fn the_journal_is_bounded_and_the_oldest_go() {
     let (mut journal, _) = open(dir.path());
     let padding = "x".repeat(10_000);
     for n in 0..400 {
-        journal.append(format!("{{\"n\":{n},\"p\":\"{padding}\"}}").as_bytes()).unwrap();
+        journal
+            .append(format!("{{\"n\":{n},\"p\":\"{padding}\"}}").as_bytes())
+            .unwrap();
         assert!(journal.size() <= MIB);
     }
-    let on_disk: u64 = files(dir.path()).iter().map(|file| fs::metadata(file).unwrap().len()).sum();
+    let on_disk: u64 = files(dir.path())
+        .iter()
+        .map(|file| fs::metadata(file).unwrap().len())
+        .sum();
     assert_eq!(Bytes(on_disk), journal.size());
     let read = read_journal(dir.path()).unwrap();
     let last: serde_json::Value = serde_json::from_slice(read.records.last().unwrap()).unwrap();

@@ -87,7 +87,10 @@ impl<T: Serialize + Send + 'static> JournalWorker<T> {
 
     /// Hands a record over, without waiting and, the record made, without an allocation.
     pub fn hand_over(&self, record: T) -> Handed {
-        let taken = self.records.as_ref().is_some_and(|records| records.try_send(record).is_ok());
+        let taken = self
+            .records
+            .as_ref()
+            .is_some_and(|records| records.try_send(record).is_ok());
         if taken {
             return Handed::Taken;
         }

@@ -27,16 +27,26 @@ pub(super) fn check(pod: &Pod, path: &FieldPath, problems: &Problems) {
     priority(pod, &path.key("spec"), problems);
     let annotations = path.key("metadata").key("annotations");
     for (key, value) in &pod.annotations {
-        let container = key.strip_prefix(OOM_GROUP).and_then(|rest| rest.strip_prefix('.'));
+        let container = key
+            .strip_prefix(OOM_GROUP)
+            .and_then(|rest| rest.strip_prefix('.'));
         if container.is_none() && key != OOM_GROUP && key != PROTECTED {
             continue;
         }
         let path = annotations.key(key);
         if !matches!(value.as_str(), "true" | "false") {
-            problems.add(&path, format!("{value:?} is neither true nor false"), "write \"true\" or \"false\", in quotes");
+            problems.add(
+                &path,
+                format!("{value:?} is neither true nor false"),
+                "write \"true\" or \"false\", in quotes",
+            );
         }
         if container.is_some_and(|wanted| pod.all_containers().all(|c| c.name.as_str() != wanted)) {
-            problems.add(&path, "names no container of the pod", "write a container's name after oom-group and a dot");
+            problems.add(
+                &path,
+                "names no container of the pod",
+                "write a container's name after oom-group and a dot",
+            );
         }
     }
 }
@@ -50,20 +60,29 @@ fn priority(pod: &Pod, spec: &FieldPath, problems: &Problems) {
         if !at_home {
             problems.add(
                 &class_path,
-                format!("{name} is for pods in {SYSTEM_NAMESPACE}, and this one is in {}", pod.namespace),
+                format!(
+                    "{name} is for pods in {SYSTEM_NAMESPACE}, and this one is in {}",
+                    pod.namespace
+                ),
                 "move the pod to kube-system, or give it a priority class of your own",
             );
         } else if pod.priority != *priority {
             problems.add(
                 &spec.key("priority"),
-                format!("{} is not the priority of {name}, which is {priority}", pod.priority),
+                format!(
+                    "{} is not the priority of {name}, which is {priority}",
+                    pod.priority
+                ),
                 "leave the priority out",
             );
         }
     } else if pod.priority > HIGHEST_FOR_USERS && !at_home {
         problems.add(
             &spec.key("priority"),
-            format!("{} is a priority of the system, for pods in {SYSTEM_NAMESPACE}", pod.priority),
+            format!(
+                "{} is a priority of the system, for pods in {SYSTEM_NAMESPACE}",
+                pod.priority
+            ),
             "write 1000000000 or less",
         );
     }
@@ -89,12 +108,24 @@ mod tests {
         assert_eq!(errors("", "  priority: 1000000000"), "");
         assert_eq!(errors("", "  priorityClassName: mine"), "");
         let error = errors("  namespace: shop", class);
-        assert!(error.contains("line 7, column") && error.contains("spec.priorityClassName"), "{error}");
-        assert!(error.contains("for pods in kube-system, and this one is in shop; move"), "{error}");
+        assert!(
+            error.contains("line 7, column") && error.contains("spec.priorityClassName"),
+            "{error}"
+        );
+        assert!(
+            error.contains("for pods in kube-system, and this one is in shop; move"),
+            "{error}"
+        );
         let error = errors("", "  priority: 1000000001");
-        assert!(error.contains("spec.priority: 1000000001 is a priority of the system"), "{error}");
+        assert!(
+            error.contains("spec.priority: 1000000001 is a priority of the system"),
+            "{error}"
+        );
         let error = errors(home, &format!("{class}\n  priority: 5"));
-        assert!(error.contains("5 is not the priority of system-cluster-critical"), "{error}");
+        assert!(
+            error.contains("5 is not the priority of system-cluster-critical"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -110,14 +141,23 @@ mod tests {
             assert_eq!(annotated(good), "", "{good}");
         }
         for (wrong, part) in [
-            ("plimsoll.dev/oom-group: maybe", "\"maybe\" is neither true nor false"),
+            (
+                "plimsoll.dev/oom-group: maybe",
+                "\"maybe\" is neither true nor false",
+            ),
             ("plimsoll.dev/oom-group.app: 'yes'", "\"yes\" is neither"),
-            ("plimsoll.dev/oom-group.web: 'true'", "names no container of the pod"),
+            (
+                "plimsoll.dev/oom-group.web: 'true'",
+                "names no container of the pod",
+            ),
             ("plimsoll.dev/oom-group.: 'true'", "names no container of the pod"),
             ("plimsoll.dev/protected: \"\\e[31m\"", "neither true nor false"),
         ] {
             let error = annotated(wrong);
-            assert!(error.contains("line 6") && error.contains(part), "{wrong}: {error}");
+            assert!(
+                error.contains("line 6") && error.contains(part),
+                "{wrong}: {error}"
+            );
             assert!(!error.contains('\u{1b}'));
         }
     }
