@@ -23,7 +23,7 @@ const BEST_EFFORT: i16 = 1000;
 
 const NODE_CRITICAL_CLASS: &str = "system-node-critical";
 /// From this priority on a pod is critical: `system-cluster-critical` and above.
-const CRITICAL_PRIORITY: i32 = 2_000_000_000;
+pub const CRITICAL_PRIORITY: i32 = 2_000_000_000;
 
 /// Whether the cluster or the node depends on `pod`.
 #[must_use]

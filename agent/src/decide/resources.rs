@@ -69,6 +69,15 @@ pub fn memory(list: &ResourceList) -> Bytes {
     Bytes(list.get("memory").map_or(0, |q| non_negative(q.value())))
 }
 
+/// The amount of `ephemeral-storage` in `list`; nothing when absent.
+#[must_use]
+pub fn storage(list: &ResourceList) -> Bytes {
+    Bytes(
+        list.get("ephemeral-storage")
+            .map_or(0, |q| non_negative(q.value())),
+    )
+}
+
 /// Huge pages in `list`, by size.
 pub fn huge_pages(list: &ResourceList) -> impl Iterator<Item = (HugePageSize, Bytes)> {
     list.iter().filter_map(|(name, amount)| {

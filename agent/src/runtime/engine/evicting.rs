@@ -33,6 +33,7 @@ impl Engine {
         managed.run.evict(now, grace, message);
         managed.unsaved = true;
         managed.wake_at = Some(now);
+        self.unsettled = true;
         self.settle(now);
         true
     }

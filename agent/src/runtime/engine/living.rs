@@ -150,6 +150,7 @@ impl Engine {
         let before = exit_of(&managed.run);
         managed.run.apply(name, event, now);
         managed.unsaved = true;
+        self.roster_stale = true;
         managed.wake_at = Some(now);
         // One that an update removed is gone for good, and so may its cgroup be.
         self.unsettled |= !managed.run.containers.contains_key(name);

@@ -11,6 +11,7 @@
 //! - [`reading`]: the tree as the kernel has it, and what somebody else changed in it;
 //! - [`living`]: each pod's containers, by `decide::lifecycle`;
 //! - [`evicting`]: pods that the node can no longer afford;
+//! - [`guarding`]: what the guard over memory may know and set;
 //! - [`logs`]: what the containers write, held to its cap;
 //! - [`recovering`]: at start, records and running processes become pods again;
 //! - [`restoring`]: at start, who has which CPUs and memory;
@@ -27,6 +28,7 @@
 
 mod allotting;
 mod evicting;
+mod guarding;
 mod living;
 mod logs;
 mod partitioning;
@@ -40,6 +42,7 @@ mod telling_cpus;
 mod verifying;
 mod wanting;
 
+pub use guarding::{RosterContainer, RosterPod};
 use partitioning::Partitions;
 pub(super) use reading::extent;
 pub use reading::{FileWrite, Writer};
@@ -65,9 +68,9 @@ use crate::kernel::process::{LogFiles, Process, Processes};
 use crate::kernel::state_dir::StateDir;
 use crate::metrics::AgentCounters;
 use crate::model::{
-    ActualTree, BootTime, Bytes, CgroupId, CgroupPath, ContainerName, ContainerPlacement, Controller, CpuSet,
-    ForeignReport, NodeCapacity, OomRecord, PartitionKind, PodPhase, PodRefusal, PodUid, ProcessIdentity,
-    QosClass,
+    ActualTree, BootTime, Bytes, CgroupId, CgroupPath, ContainerName, ContainerPlacement, ControlFile,
+    Controller, CpuSet, ForeignReport, MilliCpu, NodeCapacity, OomRecord, PartitionKind, PodPhase,
+    PodRefusal, PodUid, ProcessIdentity, QosClass,
 };
 use crate::observe::cgroup_tree::Extent;
 use crate::observe::pods::SourcedPod;
@@ -231,6 +234,12 @@ pub struct Engine {
     oom_kills: VecDeque<OomRecord>,
     /// OOM kills of a container's cgroup that were counted already.
     oom_counted: BTreeMap<CgroupId, u64>,
+    /// Whether the pods that have a place may have changed since the guard was told.
+    roster_stale: bool,
+    /// Files that the guard sets for a while.
+    left_to_guard: BTreeSet<(CgroupPath, ControlFile)>,
+    /// The CPU that BestEffort pods are held to, or were once.
+    best_effort_held: Option<Option<MilliCpu>>,
 }
 
 impl Engine {
@@ -278,6 +287,9 @@ impl Engine {
             sampled_at: None,
             oom_kills: VecDeque::new(),
             oom_counted: BTreeMap::new(),
+            roster_stale: true,
+            left_to_guard: BTreeSet::new(),
+            best_effort_held: None,
         }
     }
 
@@ -292,6 +304,7 @@ impl Engine {
     /// Decides and acts until nothing more follows from what is known.
     pub fn settle(&mut self, now: BootTime) {
         self.poll_removals(now);
+        self.roster_stale |= self.unsettled;
         for _ in 0..ROUNDS {
             // Places first: nothing may start under values that are not right yet.
             if self.unsettled {

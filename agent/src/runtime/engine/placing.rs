@@ -148,6 +148,7 @@ impl Engine {
             lifted: &self.tripwires.lifted(),
             cpusets: &self.cpusets,
         });
+        self.heed_guard();
         let mut steps = plan(&self.desired, &self.actual);
         // A container that an update removed keeps its cgroup while it ends.
         for step in &mut steps {

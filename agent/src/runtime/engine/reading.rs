@@ -104,7 +104,7 @@ impl Engine {
         self.reread_effective(written);
     }
 
-    fn reread_paths<'a>(&mut self, paths: impl IntoIterator<Item = &'a CgroupPath>) {
+    pub(super) fn reread_paths<'a>(&mut self, paths: impl IntoIterator<Item = &'a CgroupPath>) {
         if let Err(error) = cgroup_tree::reread(&*self.ports.cgroups, &self.extent, &mut self.actual, paths) {
             error!(%error, "the cgroup tree cannot be read back");
         }
