@@ -231,6 +231,13 @@ facts! {
         }
     }
 
+    /// Facts of [`crate::Object::Shortage`], which looks into no structure.
+    Shortage {
+        REQUIRED => {
+            cpus: Given("CPUs"),
+        }
+    }
+
     /// Facts of [`crate::Object::Foreign`].
     Foreign {
         REQUIRED => {

@@ -46,11 +46,13 @@ pub enum Object {
     Foreign,
     /// Who wrote a value into a cgroup's file.
     Writes,
+    /// The machine runs short of memory.
+    Shortage,
 }
 
 impl Object {
     /// All of them, in the order of loading.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Usage,
         Self::Life,
         Self::Oom,
@@ -59,6 +61,7 @@ impl Object {
         Self::Reclaimx,
         Self::Foreign,
         Self::Writes,
+        Self::Shortage,
     ];
 
     /// Its file name without `.o`.
@@ -73,6 +76,7 @@ impl Object {
             Self::Reclaimx => "reclaimx",
             Self::Foreign => "foreign",
             Self::Writes => "writes",
+            Self::Shortage => "shortage",
         }
     }
 
@@ -87,6 +91,7 @@ impl Object {
             Self::Reclaim | Self::Reclaimx => facts::Reclaim::NEEDS,
             Self::Foreign => facts::Foreign::NEEDS,
             Self::Writes => facts::Writes::NEEDS,
+            Self::Shortage => facts::Shortage::NEEDS,
         }
     }
 }

@@ -21,17 +21,23 @@ pub const PEEK_BYTES: usize = 256;
 
 /// `life`, `foreign`, `writes`: one [`crate::wire::Root`].
 pub const ROOT: &str = "ROOT";
-/// `life`, `oom`, `oomx`, `writes`: the ring buffer of the object's events.
+/// `life`, `oom`, `oomx`, `shortage`, `writes`: the ring buffer of the object's events.
 pub const EVENTS: &str = "EVENTS";
 /// Bytes of the ring of `life`.
 pub const LIFE_RING_BYTES: u32 = 1 << 20;
 /// Bytes of the rings of `oom` and `oomx`.
 pub const OOM_RING_BYTES: u32 = 1 << 16;
+/// Bytes of the ring of `shortage`: a hundred events and more, of which at most two come in [`SHORTAGE_PAUSE_NSEC`].
+pub const SHORTAGE_RING_BYTES: u32 = 1 << 12;
+/// Nanoseconds between two events of one kind of `shortage`.
+pub const SHORTAGE_PAUSE_NSEC: u64 = 10_000_000;
+/// `shortage`: one [`crate::wire::ShortageCount`] a CPU, by its number; mapped by the agent, which sets how many.
+pub const COUNTS: &str = "COUNTS";
 /// Bytes of the ring of `writes`: more than eight hundred events.
 pub const WRITE_RING_BYTES: u32 = 1 << 16;
 /// `life`: processes whose end was told of late; more can end at the same moment only with as many CPUs.
 pub const MAX_ENDED: u32 = 1024;
-/// `life`, `oom`, `oomx`, `writes`: events that found the ring full, one counter a CPU.
+/// `life`, `oom`, `oomx`, `shortage`, `writes`: events that found the ring full, one counter a CPU.
 pub const DROPPED: &str = "DROPPED";
 
 /// `reclaim`, `reclaimx`: cgroup id → [`crate::wire::Stall`], one value a CPU.

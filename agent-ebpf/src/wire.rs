@@ -140,6 +140,10 @@ pub mod kind {
     pub const OOM_DOMAIN: u32 = 7;
     /// [`super::FileWritten`].
     pub const FILE_WRITTEN: u32 = 8;
+    /// [`super::Shortage`]: background reclaim was woken.
+    pub const KSWAPD_WOKEN: u32 = 9;
+    /// [`super::Shortage`]: an allocation has to reclaim itself.
+    pub const DIRECT_RECLAIM: u32 = 10;
 }
 
 /// A cgroup was made.
@@ -267,6 +271,30 @@ pub struct FileWritten {
     pub name: [u8; FILE_NAME_BYTES],
 }
 
+/// The machine runs short of memory.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shortage {
+    /// [`kind::KSWAPD_WOKEN`] or [`kind::DIRECT_RECLAIM`].
+    pub kind: u32,
+    /// The process whose allocation it was.
+    pub pid: u32,
+    /// Its cgroup.
+    pub cgroup: u64,
+    /// Nanoseconds since boot.
+    pub at_nsec: u64,
+}
+
+/// How often the machine ran short of memory, on one CPU.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ShortageCount {
+    /// Background reclaim was woken.
+    pub kswapd_wakes: u64,
+    /// An allocation had to reclaim itself.
+    pub direct_reclaims: u64,
+}
+
 /// Time that the tasks of one cgroup spent stalled, on one CPU.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -312,6 +340,8 @@ sizes! {
     OomVictim = 88,
     OomDomain = 56,
     FileWritten = 40 + FILE_NAME_BYTES,
+    Shortage = 24,
+    ShortageCount = 16,
     Stall = 16,
     ThreadOnCpu = 24,
     ForeignCpu = 192,

@@ -290,7 +290,7 @@ pub struct ProbeSwitches {
     pub cpu: bool,
     /// One walk over all cgroups' memory and CPU figures.
     pub usage: bool,
-    /// Time in direct reclaim and in `memory.high` throttling.
+    /// Time in direct reclaim and in `memory.high` throttling, and when the machine runs short of memory.
     pub stalls: bool,
     /// Victims of the OOM killer.
     pub oom: bool,

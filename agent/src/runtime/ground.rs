@@ -203,7 +203,7 @@ fn is_switched_on(switches: &ProbeSwitches, object: &str) -> bool {
         // What is counted at context switches is collected by the walk.
         SWITCH => switches.cpu && switches.usage,
         "usage" => switches.usage,
-        "reclaim" | "reclaimx" => switches.stalls,
+        "reclaim" | "reclaimx" | "shortage" => switches.stalls,
         "oom" | "oomx" => switches.oom,
         "foreign" => switches.foreign,
         "writes" => switches.writes,

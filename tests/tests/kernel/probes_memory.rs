@@ -41,8 +41,8 @@ fn every_object_is_at_work_and_complete() {
     }
     assert_eq!(
         probes.status().len(),
-        9,
-        "eight objects, and the counting at switches"
+        10,
+        "nine objects, and the counting at switches"
     );
 }
 

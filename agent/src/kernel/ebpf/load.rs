@@ -115,6 +115,9 @@ impl Loaded {
         if object == Object::Foreign {
             loader.map_max_entries(maps::CPUS, cpus(object)?);
         }
+        if object == Object::Shortage {
+            loader.map_max_entries(maps::COUNTS, cpus(object)?);
+        }
         let ebpf = loader.load(bytes).map_err(|source| LoadError::Object {
             object,
             source: Box::new(source),

@@ -3,8 +3,8 @@
 //! **Problem.** Kernels differ in what they let a program see and attach to, and a refusal must cost one feature,
 //! not all. **How.** Each object is loaded on its own with the facts found for it ([`KernelTypes::survey`]); each
 //! result is `Ok` or a [`LoadError`] that says what was refused and why. What an object gathers is read through one
-//! of four types: [`Walker`] runs a pass over all cgroups, [`Stalled`] reads stall times per cgroup, [`Rings`] hands
-//! over events, [`CpuBooks`] tells what ran on CPUs that have an owner.
+//! of five types: [`Walker`] runs a pass over all cgroups, [`Stalled`] reads stall times per cgroup, [`Rings`] hands
+//! over events, [`Shortages`] those of a machine short of memory, [`CpuBooks`] tells what ran on CPUs that have an owner.
 //!
 //! Values come out as the bytes of [`plimsoll_ebpf::wire`]; `observe::probes` makes sense of them.
 
@@ -13,6 +13,7 @@ mod embedded;
 mod load;
 mod rings;
 mod runs;
+mod shortages;
 mod stalls;
 mod survey;
 mod totals;
@@ -28,6 +29,7 @@ pub use cpu_books::{Adopted, CpuBooks};
 pub use embedded::OBJECTS;
 pub use load::{Image, LoadError, Loaded, Stopwatch, run_statistics};
 pub use rings::{Ring, Rings};
+pub use shortages::{ShortageEvent, Shortages};
 pub use stalls::Stalled;
 pub use survey::{KernelTypes, Survey};
 pub use walker::{Pass, Walker};

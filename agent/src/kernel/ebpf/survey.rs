@@ -41,6 +41,8 @@ pub struct Survey {
     pub oom_kill_process: bool,
     /// Tracepoints at both ends of interrupts that this kernel has beside those of devices.
     pub interrupts: Vec<&'static str>,
+    /// Whether the kernel tells when background reclaim is woken.
+    pub kswapd_wakes: bool,
     /// Whether the kernel has a function through which all files of cgroups are written.
     pub cgroup_file_write: bool,
 }
@@ -101,6 +103,7 @@ impl KernelTypes {
                 .flatten()
                 .copied()
                 .collect(),
+            kswapd_wakes: btf.tracepoint("mm_vmscan_wakeup_kswapd").is_some(),
             cgroup_file_write: btf.has_function("cgroup_file_write"),
         })
     }

@@ -2,7 +2,7 @@
 //!
 //! **Problem.** Reading a thousand cgroups through their files is slow, some figures (how long tasks waited for a
 //! CPU, who the OOM killer took and for whose sake, who wrote a value) are in no file, and what lived between two
-//! readings is never seen. **How.** Eight eBPF objects, each optional. [`plan`] decides from a survey of the kernel which
+//! readings is never seen. **How.** Nine eBPF objects, each optional. [`plan`] decides from a survey of the kernel which
 //! can work and says why the others cannot; [`Probes::start`] loads those and keeps what came of each.
 //! [`Probes::snapshot`] makes one pass over all cgroups below the root, [`Probes::drain_events`] hands over what happened,
 //! [`Probes::foreign`] tells what ran on CPUs that belong to one container.
@@ -34,7 +34,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use plimsoll_ebpf::Object;
 
-use crate::kernel::ebpf::{Loaded, Rings, Stalled, Stopwatch, Walker};
+use crate::kernel::ebpf::{Loaded, Rings, Shortages, Stalled, Stopwatch, Walker};
 use crate::model::Bytes;
 
 pub use event::{CgroupTotals, ProbeEvent};
@@ -85,6 +85,7 @@ pub struct Probes {
     over_high: Option<Stalled>,
     rings: Option<Rings>,
     foreign: Option<Foreign>,
+    shortages: Option<Shortages>,
     /// Objects of which only the programs are needed any more.
     attached: Vec<Loaded>,
     tree: Tree,
@@ -127,6 +128,12 @@ impl Probes {
     /// [`crate::observe::running`] tells what is on them now.
     pub fn foreign(&mut self) -> Option<&mut Foreign> {
         self.foreign.as_mut()
+    }
+
+    /// Hands over what tells of a machine short of memory, for a thread of its own; none without the object `shortage`, and
+    /// at the second call. Its programs stay attached as long as `self` lives.
+    pub fn take_shortages(&mut self) -> Option<Shortages> {
+        self.shortages.take()
     }
 
     /// Hands over what happened since the last call, per object in the order of happening.

@@ -10,8 +10,8 @@ use super::foreign::Foreign;
 use super::support::{Plan, ProbePlan, plan};
 use super::{ProbeState, ProbeStatus, Probes, SWITCH};
 use crate::kernel::ebpf::{
-    CpuBooks, Image, KernelTypes, LoadError, Loaded, Ring, Rings, Stalled, Survey, Walker, open_directory,
-    page_size,
+    CpuBooks, Image, KernelTypes, LoadError, Loaded, Ring, Rings, Shortages, Stalled, Survey, Walker,
+    open_directory, page_size,
 };
 
 /// What all objects are loaded with.
@@ -178,6 +178,11 @@ impl Probes {
                 } else {
                     self.over_high = Some(stalled);
                 }
+            }
+            Object::Shortage => {
+                let shortages = Shortages::new(&mut loaded)?;
+                loaded.attach(context.types, target)?;
+                self.shortages = Some(shortages);
             }
             Object::Life | Object::Oom | Object::Oomx | Object::Writes => {
                 if matches!(object, Object::Life | Object::Writes) {

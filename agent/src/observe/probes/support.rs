@@ -40,6 +40,8 @@ const RECLAIM_EVENTS: [&str; 4] = [
     "mm_vmscan_direct_reclaim_end",
 ];
 
+const SHORTAGE_EVENTS: [&str; 2] = ["mm_vmscan_wakeup_kswapd", "mm_vmscan_direct_reclaim_begin"];
+
 /// Decides for every object.
 #[must_use]
 pub fn plan(survey: &Survey) -> ProbePlan {
@@ -82,6 +84,9 @@ fn targets(object: Object, survey: &Survey) -> Result<BTreeMap<&'static str, &'s
         Object::Writes if survey.cgroup_file_write => Ok(same(&["cgroup_file_write"])),
         Object::Writes => Err("this kernel has no function cgroup_file_write".to_owned()),
         Object::Reclaim => Ok(same(&RECLAIM_EVENTS)),
+        Object::Shortage if survey.kswapd_wakes => Ok(same(&SHORTAGE_EVENTS)),
+        // The later of the two moments is better than none.
+        Object::Shortage => Ok(same(&SHORTAGE_EVENTS[1..])),
         Object::Reclaimx => {
             let function = survey
                 .over_high
@@ -126,6 +131,7 @@ mod tests {
             oom_kill_process: true,
             interrupts: vec!["local_timer_entry", "local_timer_exit"],
             cgroup_file_write: true,
+            kswapd_wakes: true,
         }
     }
 
@@ -182,6 +188,18 @@ mod tests {
         for object in Object::ALL {
             assert_eq!(skipped(&lacking(object, REQUIRED)), [object]);
         }
+    }
+
+    #[test]
+    fn without_the_first_sign_of_shortage_the_second_is_taken() {
+        let plan = with(|host| host.kswapd_wakes = false);
+        let Some(Plan::Attach { targets, .. }) = plan.get(&Object::Shortage) else {
+            panic!("not attached");
+        };
+        assert_eq!(
+            targets.keys().collect::<Vec<_>>(),
+            [&"mm_vmscan_direct_reclaim_begin"]
+        );
     }
 
     #[test]
