@@ -15,6 +15,7 @@ mod contract;
 mod cpu_hotplug;
 mod cpusets;
 mod differential;
+mod pressure;
 #[path = "../native/probes/mod.rs"]
 mod probes;
 mod probes_memory;
