@@ -12,11 +12,13 @@ mod tests;
 
 use serde::Serialize;
 
+use super::pressure_words::{barred, decision, need, outcome, stages};
 use super::table::lay_out;
 use super::words::{astray, foreign, moment, nodes, span};
+use crate::model::pressure::{DecisionRecord, RankedPod};
 use crate::model::{
     Bytes, CgroupLimits, ContainerCpus, ContainerPhase, ContainerReport, GrantReport, Limit, NodeReport,
-    PodReport, Shown,
+    PodReport, PodUid, Shown,
 };
 
 /// The namespace of pods that name none.
@@ -29,6 +31,33 @@ const WIDTH: usize = 110;
 pub(super) struct Found {
     /// Pods with the containers that were asked for; several only while one takes another's place.
     pods: Vec<PodReport>,
+    /// Where they stand among those who would go first when memory runs out, from 1.
+    ranks: Vec<Rank>,
+    /// What was decided about them, oldest first.
+    decisions: Vec<DecisionRecord>,
+}
+
+/// A pod's place in the order of victims.
+#[derive(Debug, PartialEq, Serialize)]
+struct Rank {
+    place: usize,
+    pod: RankedPod,
+}
+
+impl Found {
+    fn of(report: &NodeReport, pods: Vec<PodReport>) -> Self {
+        let meant = |uid: &PodUid| pods.iter().any(|pod| pod.uid == *uid);
+        let pressure = report.pressure.as_ref();
+        let order = pressure.map_or(&[][..], |pressure| &pressure.order);
+        let ranks = (1..).zip(order).filter(|(_, ranked)| meant(&ranked.uid));
+        let decisions = pressure.map_or(&[][..], |pressure| &pressure.decisions);
+        let about = |record: &&DecisionRecord| record.pod.as_ref().is_some_and(|(uid, ..)| meant(uid));
+        Self {
+            ranks: ranks.map(|(place, pod)| Rank { place, pod: pod.clone() }).collect(),
+            decisions: decisions.iter().filter(about).cloned().collect(),
+            pods,
+        }
+    }
 }
 
 /// One way to read what was asked for.
@@ -52,7 +81,7 @@ pub(super) fn find(report: &NodeReport, target: &str, namespace: Option<&str>) -
     let mut found = readings.iter().map(|reading| pods(report, *reading));
     let mut found = found.by_ref().filter(|pods| !pods.is_empty());
     match (found.next(), found.next()) {
-        (Some(pods), None) => Ok(Found { pods }),
+        (Some(pods), None) => Ok(Found::of(report, pods)),
         (Some(_), Some(_)) => Err(format!(
             "{} is both a container of a pod in the namespace {DEFAULT} and a pod: name the namespace with --namespace",
             Shown(target)
@@ -103,10 +132,17 @@ pub(super) fn show(report: &NodeReport, found: &Found) -> String {
     let mut rows = Vec::new();
     for pod in &found.pods {
         of_pod(pod, &mut rows);
+        for rank in found.ranks.iter().filter(|rank| rank.pod.uid == pod.uid) {
+            of_rank(rank, &mut rows);
+        }
         for container in &pod.containers {
             rows.push(Vec::new());
             of_container(report, container, &mut rows);
         }
+    }
+    for record in &found.decisions {
+        rows.push(Vec::new());
+        of_decision(record, &mut rows);
     }
     lay_out(&rows, &[])
 }
@@ -141,6 +177,23 @@ fn of_pod(pod: &PodReport, rows: &mut Rows) {
         tell(rows, "  because", message);
     }
     limits(&pod.cgroup.limits, rows);
+}
+
+/// Where a pod stands when memory runs out, with the parts of its score.
+fn of_rank(rank: &Rank, rows: &mut Rows) {
+    let place = rank.pod.barred.map_or_else(|| rank.place.to_string(), |why| format!("none: {}", barred(why)));
+    let terms: Vec<_> = rank.pod.terms.iter().map(|term| format!("{} {}", term.name, term.value)).collect();
+    tell(rows, "  victim", &format!("{place}; {}", terms.join(", ")));
+}
+
+/// A decision with the figures that it rested on.
+fn of_decision(record: &DecisionRecord, rows: &mut Rows) {
+    tell(rows, "decision", &format!("#{}, {}", record.number, moment(record.wall)));
+    tell(rows, "  short of", &need(&record.need));
+    tell(rows, "  decided", &decision(record));
+    tell(rows, "  why", &record.why);
+    tell(rows, "  outcome", &outcome(&record.outcome));
+    tell(rows, "  stages", &stages(&record.times));
 }
 
 fn of_container(report: &NodeReport, container: &ContainerReport, rows: &mut Rows) {

@@ -1,15 +1,20 @@
 //! The command line.
 //!
 //! Exit status: 0 done; 1 the command failed, or `check` found that the main job cannot be done, or `plan`
-//! that not every pod has a place, or `cpu import` that not every container could be taken over; 64 (`EX_USAGE`) the command line or the configuration is wrong, and nothing was started; 69 (`EX_UNAVAILABLE`) no agent answers.
+//! that not every pod has a place, or `cpu import` that not every container could be taken over, or `replay` that a
+//! decision would differ or none was compared; 64 (`EX_USAGE`) the command line or the configuration is wrong, and nothing was started; 69 (`EX_UNAVAILABLE`) no agent answers.
 
 mod ask;
 mod check;
 mod cpu_import;
 mod cpus;
+mod events;
 mod explain;
 mod options;
 mod plan;
+mod pressure_words;
+mod rank;
+mod replay;
 mod status;
 mod table;
 mod words;
@@ -30,7 +35,7 @@ use crate::kernel::node_facts::{self, Machine};
 use crate::metrics::families;
 use crate::observe::supply::Supply;
 use crate::observe::{cpu_topology, kubelet_cpus, node, pods, supply};
-use crate::runtime;
+use crate::runtime::{self, RecordedDecisions};
 use options::{Command, ConfigAction, CpuAction, Options, Output};
 
 pub use check::{Check, Verdict, checks};
@@ -129,6 +134,40 @@ fn execute(options: Options) -> Result<u8, Failure> {
             let socket = ask::socket(socket, config.as_deref())?;
             explain(&socket, &target, namespace.as_deref(), output)
         }
+        Command::Rank {
+            config,
+            socket,
+            output,
+        } => rank(&ask::socket(socket, config.as_deref())?, output),
+        Command::Events {
+            file: Some(file),
+            output,
+            ..
+        } => {
+            let recorded = RecordedDecisions::read(&file).map_err(Failure::usage)?;
+            let known = events::Known {
+                decisions: recorded.records(),
+                oom_kills: Vec::new(),
+            };
+            match output {
+                Output::Json => print(&to_json(&known)?),
+                Output::Table | Output::Wide => print(&events::show(&known, (recorded.unreadable, recorded.torn))),
+            }
+        }
+        Command::Events {
+            file: None,
+            config,
+            socket,
+            output,
+        } => {
+            let report = ask::ask(&ask::socket(socket, config.as_deref())?)?.report;
+            let known = events::Known::of(report);
+            match output {
+                Output::Json => print(&to_json(&known)?),
+                Output::Table | Output::Wide => print(&events::show(&known, (0, 0))),
+            }
+        }
+        Command::Replay { file, output } => replay(&file, output),
         Command::Cpu(CpuAction::Import {
             file,
             config,
@@ -279,6 +318,31 @@ fn explain(socket: &Path, target: &str, namespace: Option<&str>, output: Output)
         Output::Json => print(&to_json(&found)?),
         Output::Table | Output::Wide => print(&explain::show(&report, &found)),
     }
+}
+
+/// Who would die first.
+fn rank(socket: &Path, output: Output) -> Result<u8, Failure> {
+    let report = ask::ask(socket)?.report;
+    let Some(pressure) = &report.pressure else {
+        return Err(Failure::failed("the agent does not watch for memory pressure"));
+    };
+    match output {
+        Output::Json => print(&to_json(pressure)?),
+        Output::Table => print(&rank::show(pressure, false)),
+        Output::Wide => print(&rank::show(pressure, true)),
+    }
+}
+
+/// Recorded decisions made again.
+fn replay(file: &Path, output: Output) -> Result<u8, Failure> {
+    let recorded = RecordedDecisions::read(file).map_err(Failure::usage)?;
+    let report = recorded.replay();
+    match output {
+        Output::Json => print(&to_json(&report)?)?,
+        Output::Table | Output::Wide => print(&replay::show(&report))?,
+    };
+    let same = report.differing() == 0 && !report.decisions.is_empty();
+    Ok(if same { DONE } else { FAILED })
 }
 
 fn to_json(value: &impl serde::Serialize) -> Result<String, Failure> {

@@ -13,7 +13,8 @@ use crate::kernel::log::LogFormat;
     version,
     arg_required_else_help = true,
     after_help = "Exit status: 0 done, 1 failed (check: the main job cannot be done; plan: not every pod \
-                  has a place; cpu import: not every container was taken over), 64 wrong command line or \
+                  has a place; cpu import: not every container was taken over; replay: \
+                  a decision would differ, or none was compared), 64 wrong command line or \
                   configuration, 69 no agent answers."
 )]
 pub(super) struct Options {
@@ -87,7 +88,8 @@ pub(super) enum Command {
     /// Say why a pod's containers run where they do, or why they do not run.
     ///
     /// Tells from the running agent's report, for each container: where its CPUs and memory come from, what the kernel
-    /// shows, who else used its own CPUs, the limits in force, and what it waits for.
+    /// shows, who else used its own CPUs, the limits in force, and what it waits for; for the pod: its place in the order
+    /// of victims, and what was decided about it with the figures that it rested on.
     Explain {
         /// POD or POD/CONTAINER, or as other commands show them NAMESPACE/POD or NAMESPACE/POD/CONTAINER.
         #[arg(value_name = "POD[/CONTAINER]")]
@@ -101,6 +103,45 @@ pub(super) enum Command {
         /// The running agent's socket.
         #[arg(long, value_name = "PATH", conflicts_with = "config")]
         socket: Option<PathBuf>,
+        #[arg(long, short, value_enum, default_value_t)]
+        output: Output,
+    },
+    /// Say who would die first if memory ran out now, why, and whom the kernel would take.
+    ///
+    /// The running agent's live order: each pod with the terms of its score, those that may not be taken last, with the
+    /// reason; what is short, when memory is gone, and whether the kernel's OOM killer would choose the same pod. EXCESS is
+    /// memory above the request, GROWTH its rate with how sure that is, FREES what the pod's end would give back.
+    Rank {
+        /// The running agent's configuration file, for its socket.
+        #[arg(long, short, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// The running agent's socket.
+        #[arg(long, value_name = "PATH", conflicts_with = "config")]
+        socket: Option<PathBuf>,
+        #[arg(long, short, value_enum, default_value_t)]
+        output: Output,
+    },
+    /// Show what was decided about memory, and whom the kernel's OOM killer took.
+    Events {
+        /// A journal's directory or file, instead of the running agent's latest decisions.
+        #[arg(value_name = "FILE", conflicts_with_all = ["config", "socket"])]
+        file: Option<PathBuf>,
+        /// The running agent's configuration file, for its socket.
+        #[arg(long, short, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// The running agent's socket.
+        #[arg(long, value_name = "PATH", conflicts_with = "config")]
+        socket: Option<PathBuf>,
+        #[arg(long, short, value_enum, default_value_t)]
+        output: Output,
+    },
+    /// Decide recorded decisions again by this version's rules, and show where it would differ.
+    ///
+    /// Exit status 1 where a decision would come out differently, or none could be made again.
+    Replay {
+        /// A journal's directory (journalDir) or file.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
         #[arg(long, short, value_enum, default_value_t)]
         output: Output,
     },

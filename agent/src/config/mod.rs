@@ -31,9 +31,8 @@ pub use crate::model::CgroupDriver;
 use crate::model::{Bytes, CpuSet, Quantity};
 
 pub use cpu_manager::{CpuManagerPolicy, CpusetPartition, OptionsError, StaticOptions};
-use eviction::{
-    BySignal, EvictionProfile, Graces, MemoryPressure, OomPriority, Reclaims, Thresholds, TransitionPeriod,
-};
+use eviction::{BySignal, Graces, Reclaims, Thresholds, TransitionPeriod};
+pub use eviction::{EvictionProfile, MemoryPressure, OomPriority};
 pub use load::{ConfigError, parse, schema};
 pub use memory_manager::{MemoryManagerPolicy, MemoryReservation, ReservedOnNode};
 pub use table::markdown_table;

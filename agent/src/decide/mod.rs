@@ -22,7 +22,9 @@ pub mod pressure;
 pub mod qos;
 pub mod rank;
 pub mod rehearsal;
+pub mod replay;
 pub mod resources;
+pub mod shield;
 pub mod tripwire;
 
 #[cfg(test)]

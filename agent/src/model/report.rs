@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cgroup_path::CgroupPath;
 use super::exclusive::{ContainerCpus, NodeCpus};
+use super::pressure::PressureReport;
 use super::ids::{CgroupId, ContainerName, Namespace, PodName, PodUid, ProcessIdentity};
 use super::qos::QosClass;
 use super::units::{Bytes, CpuPeriod, CpuQuota, CpuWeight, Limit, MilliCpu, OomScoreAdj};
@@ -294,6 +295,9 @@ pub struct NodeReport {
     pub cpus: Option<NodeCpus>,
     /// Pods, by namespace and name.
     pub pods: Vec<PodReport>,
+    /// Memory pressure; none where nobody watches for it.
+    #[serde(default)]
+    pub pressure: Option<PressureReport>,
     /// Probes.
     pub probes: Vec<ProbeReport>,
     /// The latest kills by the kernel's OOM killer, oldest first.

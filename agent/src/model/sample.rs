@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
+use super::pressure::{
+    Act, Barred, DecisionRecord, Domain, Exhaustion, JournalReport, KernelChoice, KillTimes, Need, NodeFigures, Outcome,
+    PressureReport, RankedPod, Rung, RungInForce, Signal, TermReport, ThresholdReport,
+};
 use super::{
-    AgentCost, Bytes, CgroupId, CgroupLimits, CgroupPath, CgroupReport, ContainerCpus, ContainerName,
+    AgentCost, BootTime, Bytes, CgroupId, CgroupLimits, CgroupPath, CgroupReport, ContainerCpus, ContainerName,
     ContainerPhase, ContainerReport, CpuPeriod, CpuQuota, CpuSet, CpuUsage, CpuWeight, ForeignReport,
     GrantReport, Limit, MemoryUsage, MilliCpu, Namespace, NodeCpus, NodeReport, NumaCpus, OomScoreAdj,
     PodName, PodPhase, PodReport, PodUid, PressureTotals, ProbeReport, ProcessIdentity, QosClass,
@@ -115,6 +119,140 @@ pub fn report(pods: Vec<PodReport>) -> NodeReport {
             reason: None,
         }],
         ..NodeReport::default()
+    }
+}
+
+/// A decision of this number to kill `shop/hog`, which freed what it should have.
+#[must_use]
+pub fn decision_record(number: u64) -> DecisionRecord {
+    let at = |millis: u64| BootTime(Duration::from_millis(50_000 + millis));
+    DecisionRecord {
+        number,
+        wall: Duration::from_secs(1_700_000_000 + number),
+        need: Need {
+            domain: Domain::Node,
+            signal: Some(Signal::MemoryAvailable),
+            observed: Bytes::mib(60).0,
+            threshold: Bytes::mib(100).0,
+            deficit: Bytes::mib(140),
+            exhausted_in: Some(Duration::from_millis(700)),
+            stalled: Duration::from_millis(12),
+        },
+        act: Some(Act::Kill { pod: 1 }),
+        rung: Some(Rung::Kill),
+        pod: Some(identity("hog")),
+        why: "memory.available is 60.0Mi, below 100Mi; hog has 700Mi above its request".to_owned(),
+        times: KillTimes {
+            onset: Some(at(0)),
+            woken: at(1),
+            read: at(3),
+            decided: at(4),
+            signalled: Some(at(5)),
+            empty: Some(at(45)),
+            freed: Some(at(52)),
+        },
+        outcome: Outcome::Relieved {
+            freed: Bytes::mib(690),
+        },
+    }
+}
+
+fn identity(name: &str) -> (PodUid, Namespace, PodName) {
+    let pod = pod(name, "i");
+    (pod.uid, pod.namespace, pod.name)
+}
+
+/// A pod in the order of victims, so much above a request of nothing.
+#[must_use]
+pub fn ranked_pod(name: &str, charge: Bytes, barred: Option<Barred>) -> RankedPod {
+    let (uid, namespace, name) = identity(name);
+    let term = |name: &str, value| TermReport {
+        name: name.to_owned(),
+        value,
+    };
+    RankedPod {
+        uid,
+        namespace,
+        name,
+        class: QosClass::BestEffort,
+        priority: 0,
+        request: Bytes(0),
+        charge,
+        freeable: charge,
+        barred,
+        exhaustion: Exhaustion::default(),
+        terms: vec![
+            term("overRequest", 1.0),
+            term("priority", 0.0),
+            term("urgency", 1.5 * charge.0 as f64),
+            term("charge", charge.0 as f64),
+            term("excess", charge.0 as f64),
+            term("growth", 20_971_520.0),
+            term("confidence", 0.75),
+            term("freeable", charge.0 as f64),
+        ],
+    }
+}
+
+/// Memory is short: `shop/hog` would go first, and the kernel would take it too.
+#[must_use]
+pub fn pressure() -> PressureReport {
+    let (uid, namespace, name) = identity("hog");
+    let shielded = ranked_pod("web-0", Bytes::mib(300), Some(Barred::Shielded));
+    PressureReport {
+        profile: "plimsoll".to_owned(),
+        oom_priority: "bands".to_owned(),
+        dry_run: false,
+        figures: NodeFigures {
+            at: BootTime(Duration::from_secs(60)),
+            capacity: Bytes::mib(1024),
+            available: Bytes::mib(60),
+            kswapd_wakes: 7,
+            direct_reclaims: 3,
+            ..NodeFigures::default()
+        },
+        need: Some(decision_record(0).need),
+        exhaustion: Exhaustion {
+            after: Some(Duration::from_millis(700)),
+            confidence: 0.75,
+        },
+        exhaustion_by_class: vec![(
+            QosClass::BestEffort,
+            Exhaustion {
+                after: Some(Duration::from_millis(900)),
+                confidence: 0.5,
+            },
+        )],
+        thresholds: vec![ThresholdReport {
+            signal: Signal::MemoryAvailable,
+            grace: Duration::ZERO,
+            at: Bytes::mib(100).0,
+            observed: Some(Bytes::mib(60).0),
+            met_since: Some(BootTime(Duration::from_secs(59))),
+        }],
+        order: vec![ranked_pod("hog", Bytes::mib(700), None), shielded],
+        kernel: Some(KernelChoice {
+            pid: 4242,
+            container: Some((uid.clone(), namespace.clone(), name.clone(), ContainerName::parse("main").unwrap())),
+            comm: "hog".to_owned(),
+            oom_score_adj: OomScoreAdj(1000),
+            badness: 180_000,
+            agrees: Some(true),
+        }),
+        in_force: vec![RungInForce {
+            rung: Rung::Throttle,
+            pod: Some((uid, namespace, name)),
+            since: BootTime(Duration::from_secs(58)),
+        }],
+        alarms: vec![("memory_events".to_owned(), 5), ("psi".to_owned(), 4)],
+        decisions: vec![decision_record(1), decision_record(2)],
+        journal: JournalReport {
+            path: "/var/lib/plimsoll/journal".to_owned(),
+            problem: None,
+            written: 4,
+            lost: 1,
+            size: Bytes::mib(1),
+        },
     }
 }
 

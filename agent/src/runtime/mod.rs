@@ -4,6 +4,7 @@
 //! kernel told of a cgroup or an OOM kill, a period is over, a signal came, somebody asks for a report. Each becomes a
 //! call of the [`engine`]. A report is made when it is asked for, and at most once after each change.
 
+pub mod decisions;
 pub mod engine;
 mod events;
 mod exclusive;
@@ -11,6 +12,7 @@ mod ground;
 pub mod guard;
 mod import;
 mod plan;
+mod replay;
 mod sampler;
 mod serve;
 mod view;
@@ -43,8 +45,10 @@ use sampler::Sampler;
 use serve::Served;
 use watching::{Loading, Watching};
 
+pub use crate::decide::replay::Verdict;
 pub use import::{ImportReport, import_cpus};
 pub use plan::plan;
+pub use replay::{RecordedDecisions, Replayed, ReplayReport};
 pub use serve::dry_run;
 
 /// Passes of the reconcile loop after which free memory is given back.

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::sample::{exclusive_pod, exclusive_report, pod, report};
+use crate::model::sample::{exclusive_pod, exclusive_report, pod, pressure, report};
 use crate::model::{CpuSet, Namespace};
 
 /// `cache` with CPUs of its own and `web`, both in the namespace `shop`.
@@ -42,6 +42,21 @@ fn a_pod_is_found_as_other_commands_show_it() {
             "{target}"
         );
     }
+}
+
+#[test]
+fn a_pods_decisions_are_told_with_their_figures() {
+    let mut node = report(vec![pod("hog", "i"), pod("web-0", "i")]);
+    node.pressure = Some(pressure());
+    let told = |target| show(&node, &find(&node, target, Some("shop")).unwrap());
+    let hog = told("hog");
+    assert!(hog.contains("  victim") && hog.contains("1; overRequest 1, priority 0,"), "{hog}");
+    assert_eq!(hog.lines().filter(|line| line.starts_with("decision")).count(), 2, "{hog}");
+    for part in ["60.0Mi, below 100Mi", "  decided       kill", "freed 690Mi", "empty +40.0ms"] {
+        assert!(hog.contains(part), "{part} is not in\n{hog}");
+    }
+    let web = told("web-0");
+    assert!(web.contains("none: critical or protected") && !web.contains("decision"), "{web}");
 }
 
 #[test]

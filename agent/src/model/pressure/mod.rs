@@ -9,6 +9,7 @@ mod decision;
 mod event;
 mod figures;
 mod process;
+mod report;
 mod signal;
 mod snapshot;
 
@@ -16,5 +17,8 @@ pub use decision::{Act, Barred, Decision, Domain, Need, Ranked, Rung, SpentCause
 pub use event::{DecisionRecord, KillTimes, Outcome};
 pub use figures::{Charge, FilesystemFigures, NodeFigures, PodFacts, PodFigures, Shield, StorageUse};
 pub use process::{Owner, ProcessFigures};
+pub use report::{
+    Exhaustion, JournalReport, KernelChoice, PressureReport, RankedPod, RungInForce, TermReport, ThresholdReport,
+};
 pub use signal::{Signal, SignalError};
 pub use snapshot::Snapshot;

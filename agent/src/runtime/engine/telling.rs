@@ -35,6 +35,7 @@ impl Engine {
             .collect();
         pods.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
         NodeReport {
+            pressure: None,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             node_name: self.settings.node_name.clone(),
             root: self.settings.root.clone(),

@@ -1,0 +1,170 @@
+//! Decisions made again: what was recorded, decided by today's rules.
+//!
+//! **Problem.** Whoever changes a threshold or a rule wants to know what it would have done to what has happened. **How.**
+//! [`decide`] is pure, so that its inputs as they were are all that is needed. What is compared is what a pod's owner
+//! would see: who is taken, and by which rung.
+//!
+//! # Properties
+//! - What today's rules decided, written down and read back, differs in nothing.
+
+use serde::{Deserialize, Serialize};
+
+use super::eviction::EvictionPolicy;
+use super::pressure::{Scratch, decide};
+use crate::model::pressure::{Act, Barred, Decision, DecisionRecord, Outcome, PodFacts, Rung, Snapshot};
+use crate::model::{BootTime, Namespace, PodName, PodUid};
+use crate::state::pressure::PressureState;
+
+/// All that one decision rested on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DecisionInputs {
+    /// The pods.
+    pub roster: Vec<PodFacts>,
+    /// Their figures.
+    pub snapshot: Snapshot,
+    /// The settings.
+    pub policy: EvictionPolicy,
+    /// What was remembered, the figures taken in.
+    pub state: PressureState,
+    /// When.
+    pub now: BootTime,
+}
+
+/// One line of the journal. A decision is written with its inputs when it is made, and once more without them, under the
+/// same number, when it is known what came of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JournalEntry {
+    /// The decision.
+    pub record: DecisionRecord,
+    /// What it rested on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inputs: Option<DecisionInputs>,
+}
+
+/// What was decided, as far as it is compared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Verdict {
+    /// How.
+    pub rung: Option<Rung>,
+    /// Whom it is done to.
+    pub pod: Option<(PodUid, Namespace, PodName)>,
+    /// Why nobody may be taken, if that is so.
+    pub nobody: Option<Barred>,
+}
+
+impl Verdict {
+    /// What was decided then.
+    #[must_use]
+    pub fn recorded(record: &DecisionRecord) -> Self {
+        let nobody = match &record.outcome {
+            Outcome::Nobody { why } => Some(*why),
+            _ => None,
+        };
+        Self {
+            rung: record.act.map(Act::rung),
+            pod: record.pod.clone(),
+            nobody,
+        }
+    }
+
+    /// What a decision about the pods of `roster` comes to.
+    #[must_use]
+    pub fn of(decision: &Decision, roster: &[PodFacts]) -> Self {
+        let (act, nobody) = match decision {
+            Decision::Act { act, .. } => (Some(*act), None),
+            Decision::Nobody { why, .. } => (None, Some(*why)),
+            Decision::Fine | Decision::Wait { .. } => (None, None),
+        };
+        let facts = act.and_then(Act::pod).and_then(|pod| roster.get(pod));
+        Self {
+            rung: act.map(Act::rung),
+            pod: facts.map(|pod| (pod.uid.clone(), pod.namespace.clone(), pod.name.clone())),
+            nobody,
+        }
+    }
+}
+
+/// What today's rules make of these inputs.
+#[must_use]
+pub fn again(inputs: &DecisionInputs) -> Decision {
+    let mut state = inputs.state.clone();
+    let mut scratch = Scratch::with_capacity(inputs.roster.len());
+    decide(&inputs.roster, &inputs.snapshot, &inputs.policy, &mut state, &mut scratch, inputs.now)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::decide::rank::Profile;
+    use crate::decide::rank::fixtures as f;
+    use crate::model::Bytes;
+    use crate::model::pressure::NodeFigures;
+    use crate::model::sample::decision_record;
+
+    #[test]
+    fn a_verdict_names_rung_and_pod() {
+        let record = decision_record(3);
+        let verdict = Verdict::recorded(&record);
+        assert_eq!(verdict.rung, Some(Rung::Kill));
+        assert_eq!(verdict.pod, record.pod);
+        let nobody = DecisionRecord {
+            act: None,
+            pod: None,
+            outcome: Outcome::Nobody { why: Barred::OutsidePods },
+            ..record
+        };
+        assert_eq!(Verdict::recorded(&nobody).nobody, Some(Barred::OutsidePods));
+        assert_eq!(Verdict::of(&Decision::Fine, &[]), Verdict { rung: None, pod: None, nobody: None });
+    }
+
+    proptest! {
+        #[test]
+        fn what_todays_rules_decided_comes_out_again(
+            pods in prop::collection::vec((0_u64..900, 0_u64..900, -1..2_i32), 1..6),
+            available in prop::collection::vec(0_u64..400, 1..6),
+            kubelet: bool,
+        ) {
+            let pods: Vec<_> = (0..).zip(pods).map(|(number, (request, anon, priority))| f::TestPod {
+                priority,
+                ..f::TestPod::requesting(number, request, anon)
+            }).collect();
+            let roster: Vec<_> = pods.iter().map(f::TestPod::facts).collect();
+            let mut policy = EvictionPolicy::default();
+            policy.profile = if kubelet { Profile::Kubelet } else { Profile::Plimsoll };
+            let (mut state, mut scratch) = (PressureState::with_capacity(8), Scratch::default());
+            for (n, available) in (1..).zip(available) {
+                let now = BootTime(Duration::from_millis(50 * n));
+                let node = NodeFigures {
+                    at: now,
+                    capacity: Bytes::mib(4000),
+                    available: Bytes::mib(available),
+                    full: Duration::from_millis(7 * n),
+                    direct_reclaims: n,
+                    ..NodeFigures::default()
+                };
+                let snapshot = Snapshot { node, pods: pods.iter().map(f::TestPod::figures).collect() };
+                state.observe(&roster, &snapshot, now);
+                let inputs = DecisionInputs {
+                    roster: roster.clone(),
+                    snapshot: snapshot.clone(),
+                    policy: policy.clone(),
+                    state: state.clone(),
+                    now,
+                };
+                let decision = decide(&roster, &snapshot, &policy, &mut state, &mut scratch, now);
+                let line = serde_json::to_vec(&inputs).unwrap();
+                let read: DecisionInputs = serde_json::from_slice(&line).unwrap();
+                prop_assert_eq!(&read, &inputs);
+                prop_assert_eq!(again(&read), decision);
+                prop_assert_eq!(Verdict::of(&again(&read), &read.roster), Verdict::of(&decision, &roster));
+            }
+        }
+    }
+}
