@@ -20,8 +20,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plimsoll::metrics::server::{Served, serve_metrics};
-use plimsoll::metrics::{Format, Health, Metrics};
-use plimsoll::model::sample::{exclusive_pod, exclusive_report, pod, report};
+use plimsoll::metrics::{Format, Health, KernelKill, Metrics};
+use plimsoll::model::sample::{decision_record, exclusive_pod, exclusive_report, pod, pressure, report};
 use plimsoll::model::{BootTime, Bytes, ControlFile, NodeReport, PodReport, QosClass};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -76,7 +76,9 @@ fn metrics(
     watch::Receiver<Arc<NodeReport>>,
     Metrics,
 ) {
-    let (sender, reports) = watch::channel(Arc::new(exclusive_report(pods)));
+    let mut told = exclusive_report(pods);
+    told.pressure = Some(pressure());
+    let (sender, reports) = watch::channel(Arc::new(told));
     let metrics = Metrics::new(reports.clone());
     let counters = metrics.counters();
     counters.pass_done(Duration::from_millis(3));
@@ -92,6 +94,8 @@ fn metrics(
     counters.container_started();
     counters.container_ended("OOMKilled");
     counters.oom_killed(QosClass::BestEffort, 1);
+    counters.pressure().decided(&decision_record(1));
+    counters.pressure().kernel_killed(KernelKill::Node, 2);
     (sender, reports, metrics)
 }
 
@@ -287,6 +291,32 @@ async fn prometheus_finds_the_right_pod() {
         delay.len() == 1 && (262e-6..1.05e-3).contains(&delay[0].1),
         "{delay:?}"
     );
+
+    // What an operator's rules on memory pressure ask for.
+    for (promql, expected) in [
+        (
+            "histogram_quantile(1, plimsoll_pressure_stage_seconds_bucket{stage=\"signal\"}) <= bool 0.001",
+            1.0,
+        ),
+        ("plimsoll_missed_kernel_oom_total", 1.0),
+        ("plimsoll_oom_agreement", 1.0),
+        (
+            "min(plimsoll_memory_exhaustion_seconds) by (level) < 1 and on (level) plimsoll_memory_exhaustion_confidence > 0.7",
+            0.7,
+        ),
+        (
+            "sum(kubelet_evictions{eviction_signal=\"memory.available\"})",
+            1.0,
+        ),
+        ("plimsoll_journal_records_lost_total > 0", 1.0),
+        ("plimsoll_eviction_threshold_met{kind=\"hard\"}", 1.0),
+    ] {
+        let found = prometheus.query(promql).await;
+        assert!(
+            found.len() == 1 && (found[0].1 - expected).abs() < 1e-9,
+            "{promql}: {found:?}"
+        );
+    }
 
     let hostile = prometheus
         .query("container_threads{pod=\"hostile\", container=\"main\"}")

@@ -25,7 +25,10 @@ impl Known {
     /// What a report says.
     pub(super) fn of(report: NodeReport) -> Self {
         Self {
-            decisions: report.pressure.map(|pressure| pressure.decisions).unwrap_or_default(),
+            decisions: report
+                .pressure
+                .map(|pressure| pressure.decisions)
+                .unwrap_or_default(),
             oom_kills: report.oom_kills,
         }
     }
@@ -36,11 +39,22 @@ type Rows = Vec<Vec<String>>;
 /// For people; `damage` is how many lines of a journal could not be read, and how many bytes are torn at its end.
 pub(super) fn show(known: &Known, damage: (u64, u64)) -> String {
     let mut rows: Vec<(BootTime, Rows)> = Vec::new();
-    rows.extend(known.decisions.iter().map(|record| (record.times.decided, of_decision(record))));
-    let kills = known.oom_kills.iter().map(|kill| (BootTime(kill.at), of_kill(kill)));
+    rows.extend(
+        known
+            .decisions
+            .iter()
+            .map(|record| (record.times.decided, of_decision(record))),
+    );
+    let kills = known
+        .oom_kills
+        .iter()
+        .map(|kill| (BootTime(kill.at), of_kill(kill)));
     // Decisions may be of earlier boots, so that only those after the first kill can be told apart from it by time.
     for (at, kill) in kills {
-        let place = rows.iter().rposition(|(before, _)| *before <= at).map_or(0, |place| place + 1);
+        let place = rows
+            .iter()
+            .rposition(|(before, _)| *before <= at)
+            .map_or(0, |place| place + 1);
         rows.insert(place, (at, kill));
     }
     let mut text = if rows.is_empty() {
@@ -63,7 +77,10 @@ pub(super) fn show(known: &Known, damage: (u64, u64)) -> String {
 fn of_decision(record: &DecisionRecord) -> Rows {
     let whom = record.pod.as_ref().map_or_else(|| NOTHING.to_owned(), pod);
     let mut rows = vec![
-        vec![format!("#{}", record.number), format!("{}  {whom}", moment(record.wall))],
+        vec![
+            format!("#{}", record.number),
+            format!("{}  {whom}", moment(record.wall)),
+        ],
         vec!["  short of".to_owned(), need(&record.need)],
         vec!["  decided".to_owned(), decision(record)],
         vec!["  why".to_owned(), record.why.clone()],
@@ -81,13 +98,23 @@ fn of_kill(kill: &OomRecord) -> Rows {
         Some((_, namespace, name, container)) => format!("{namespace}/{name}/{container}"),
         None => "outside all pods".to_owned(),
     };
-    let pid = kill.pid.map_or_else(String::new, |pid| format!(" process {pid} {}", kill.comm));
-    let used = kill.usage.map_or_else(String::new, |usage| format!(", which used {usage}"));
+    let pid = kill
+        .pid
+        .map_or_else(String::new, |pid| format!(" process {pid} {}", kill.comm));
+    let used = kill
+        .usage
+        .map_or_else(String::new, |usage| format!(", which used {usage}"));
     let limit = kill.limit.and_then(|limit| limit.at());
     let limit = limit.map_or_else(String::new, |limit| format!(" of {limit}"));
     vec![
-        vec!["kernel".to_owned(), format!("{} after boot, {whose}", span(kill.at))],
-        vec!["  took".to_owned(), format!("{pid}{used}{limit}").trim_start().to_owned()],
+        vec![
+            "kernel".to_owned(),
+            format!("{} after boot, {whose}", span(kill.at)),
+        ],
+        vec![
+            "  took".to_owned(),
+            format!("{pid}{used}{limit}").trim_start().to_owned(),
+        ],
     ]
 }
 
@@ -122,16 +149,31 @@ mod tests {
         let text = show(&Known::of(report), (0, 0));
         let heads: Vec<_> = text.lines().filter(|line| !line.starts_with(' ')).collect();
         assert_eq!(heads.len(), 4, "{text}");
-        assert!(heads[0].starts_with("kernel") && heads[3].starts_with("kernel"), "{text}");
-        assert!(heads[1].contains("Tue, 14 Nov 2023") && heads[1].ends_with("shop/hog"), "{text}");
-        assert!(text.contains("  outcome   freed 690Mi") && text.contains("  decided   kill"), "{text}");
-        assert!(text.contains("process 7 x\\u{1b}[2J, which used 5.00Mi of 6.00Mi"), "{text}");
+        assert!(
+            heads[0].starts_with("kernel") && heads[3].starts_with("kernel"),
+            "{text}"
+        );
+        assert!(
+            heads[1].contains("Tue, 14 Nov 2023") && heads[1].ends_with("shop/hog"),
+            "{text}"
+        );
+        assert!(
+            text.contains("  outcome   freed 690Mi") && text.contains("  decided   kill"),
+            "{text}"
+        );
+        assert!(
+            text.contains("process 7 x\\u{1b}[2J, which used 5.00Mi of 6.00Mi"),
+            "{text}"
+        );
     }
 
     #[test]
     fn damage_and_nothing_are_said() {
         let text = show(&Known::default(), (2, 30));
-        assert!(text.contains("nothing was decided") && text.contains("2 lines are damaged"), "{text}");
+        assert!(
+            text.contains("nothing was decided") && text.contains("2 lines are damaged"),
+            "{text}"
+        );
         assert!(text.contains("30 bytes at the end"), "{text}");
     }
 

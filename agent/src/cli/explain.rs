@@ -53,7 +53,12 @@ impl Found {
         let decisions = pressure.map_or(&[][..], |pressure| &pressure.decisions);
         let about = |record: &&DecisionRecord| record.pod.as_ref().is_some_and(|(uid, ..)| meant(uid));
         Self {
-            ranks: ranks.map(|(place, pod)| Rank { place, pod: pod.clone() }).collect(),
+            ranks: ranks
+                .map(|(place, pod)| Rank {
+                    place,
+                    pod: pod.clone(),
+                })
+                .collect(),
             decisions: decisions.iter().filter(about).cloned().collect(),
             pods,
         }
@@ -181,14 +186,26 @@ fn of_pod(pod: &PodReport, rows: &mut Rows) {
 
 /// Where a pod stands when memory runs out, with the parts of its score.
 fn of_rank(rank: &Rank, rows: &mut Rows) {
-    let place = rank.pod.barred.map_or_else(|| rank.place.to_string(), |why| format!("none: {}", barred(why)));
-    let terms: Vec<_> = rank.pod.terms.iter().map(|term| format!("{} {}", term.name, term.value)).collect();
+    let place = rank
+        .pod
+        .barred
+        .map_or_else(|| rank.place.to_string(), |why| format!("none: {}", barred(why)));
+    let terms: Vec<_> = rank
+        .pod
+        .terms
+        .iter()
+        .map(|term| format!("{} {}", term.name, term.value))
+        .collect();
     tell(rows, "  victim", &format!("{place}; {}", terms.join(", ")));
 }
 
 /// A decision with the figures that it rested on.
 fn of_decision(record: &DecisionRecord, rows: &mut Rows) {
-    tell(rows, "decision", &format!("#{}, {}", record.number, moment(record.wall)));
+    tell(
+        rows,
+        "decision",
+        &format!("#{}, {}", record.number, moment(record.wall)),
+    );
     tell(rows, "  short of", &need(&record.need));
     tell(rows, "  decided", &decision(record));
     tell(rows, "  why", &record.why);

@@ -151,7 +151,9 @@ fn execute(options: Options) -> Result<u8, Failure> {
             };
             match output {
                 Output::Json => print(&to_json(&known)?),
-                Output::Table | Output::Wide => print(&events::show(&known, (recorded.unreadable, recorded.torn))),
+                Output::Table | Output::Wide => {
+                    print(&events::show(&known, (recorded.unreadable, recorded.torn)))
+                }
             }
         }
         Command::Events {

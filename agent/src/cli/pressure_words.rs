@@ -6,7 +6,9 @@
 use std::time::Duration;
 
 use super::words::span;
-use crate::model::pressure::{Act, Barred, DecisionRecord, Domain, KillTimes, Need, Outcome, Signal, SpentCause};
+use crate::model::pressure::{
+    Act, Barred, DecisionRecord, Domain, KillTimes, Need, Outcome, Signal, SpentCause,
+};
 use crate::model::{BootTime, Bytes, Namespace, PodName, PodUid};
 
 /// A pod as other commands name it.
@@ -19,7 +21,10 @@ pub(super) fn figure(signal: Option<Signal>, value: u64) -> String {
     match signal {
         Some(Signal::NodefsInodesFree | Signal::ImagefsInodesFree) => format!("{value} inodes"),
         Some(Signal::PidAvailable) => format!("{value} tasks"),
-        #[expect(clippy::cast_precision_loss, reason = "millionths, of which there is a million")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "millionths, of which there is a million"
+        )]
         Some(Signal::PressureMemoryFull) => format!("{:.1}%", value as f64 / 10_000.0),
         Some(Signal::TimeToExhaustion) => span(Duration::from_nanos(value)),
         _ => Bytes(value).to_string(),
@@ -38,7 +43,10 @@ pub(super) fn need(need: &Need) -> String {
         Some(Signal::PressureMemoryFull) => "above",
         _ => "below",
     };
-    let (observed, threshold) = (figure(need.signal, need.observed), figure(need.signal, need.threshold));
+    let (observed, threshold) = (
+        figure(need.signal, need.observed),
+        figure(need.signal, need.threshold),
+    );
     let mut told = format!("{domain}, {signal}: {observed}, {side} {threshold}");
     if need.deficit > Bytes(0) {
         told.push_str(&format!("; {} to come free", need.deficit));
@@ -95,7 +103,11 @@ pub(super) fn outcome(outcome: &Outcome) -> String {
         Outcome::DryRun => "not done: dry run".to_owned(),
         Outcome::Begun => "under way".to_owned(),
         Outcome::Relieved { freed } => format!("freed {freed}"),
-        Outcome::Spent { freed, predicted, cause: why } => {
+        Outcome::Spent {
+            freed,
+            predicted,
+            cause: why,
+        } => {
             format!("spent: freed {freed} of {predicted}, {}", cause(*why))
         }
         Outcome::Stale { reason } => format!("left: {reason}"),
@@ -160,7 +172,14 @@ mod tests {
             "woken +1.0ms, read +2.0ms, decided +1.0ms, signalled +1.0ms, empty +40.0ms, half freed +47.0ms"
         );
         assert_eq!(outcome(&record.outcome), "freed 690Mi");
-        let spent = Outcome::Spent { freed: Bytes(0), predicted: Bytes::mib(5), cause: SpentCause::Tmpfs };
-        assert_eq!(outcome(&spent), "spent: freed 0B of 5.00Mi, its files in a tmpfs stay");
+        let spent = Outcome::Spent {
+            freed: Bytes(0),
+            predicted: Bytes::mib(5),
+            cause: SpentCause::Tmpfs,
+        };
+        assert_eq!(
+            outcome(&spent),
+            "spent: freed 0B of 5.00Mi, its files in a tmpfs stay"
+        );
     }
 }

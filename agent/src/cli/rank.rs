@@ -6,22 +6,33 @@
 use super::pressure_words::{barred, figure, need, pod};
 use super::table::lay_out;
 use super::words::{NOTHING, optional, span};
-use crate::model::pressure::{Exhaustion, KernelChoice, PressureReport, RankedPod};
 use crate::model::Bytes;
+use crate::model::pressure::{Exhaustion, KernelChoice, PressureReport, RankedPod};
 
 /// For people; `wide` has all terms of each score.
 pub(super) fn show(pressure: &PressureReport, wide: bool) -> String {
     let mut facts = vec![
-        row("available", format!("{} of {}", pressure.figures.available, pressure.figures.capacity)),
+        row(
+            "available",
+            format!("{} of {}", pressure.figures.available, pressure.figures.capacity),
+        ),
         row("memory gone", exhaustion(&pressure.exhaustion)),
     ];
     for (class, of_class) in &pressure.exhaustion_by_class {
         facts.push(row(&format!("  by {class}"), exhaustion(of_class)));
     }
     for threshold in &pressure.thresholds {
-        let observed = threshold.observed.map(|value| figure(Some(threshold.signal), value));
-        let soft = if threshold.grace.is_zero() { String::new() } else { format!(" for {}", span(threshold.grace)) };
-        let met = threshold.met_since.map(|since| format!(", met for {}", span(pressure.figures.at.since(since))));
+        let observed = threshold
+            .observed
+            .map(|value| figure(Some(threshold.signal), value));
+        let soft = if threshold.grace.is_zero() {
+            String::new()
+        } else {
+            format!(" for {}", span(threshold.grace))
+        };
+        let met = threshold
+            .met_since
+            .map(|since| format!(", met for {}", span(pressure.figures.at.since(since))));
         facts.push(row(
             threshold.signal.name(),
             format!(
@@ -37,13 +48,35 @@ pub(super) fn show(pressure: &PressureReport, wide: bool) -> String {
     for rung in &pressure.in_force {
         let whom = rung.pod.as_ref().map_or_else(|| "BestEffort".to_owned(), pod);
         let since = span(pressure.figures.at.since(rung.since));
-        facts.push(row("in force", format!("{} on {whom} for {since}", rung.rung.name())));
+        facts.push(row(
+            "in force",
+            format!("{} on {whom} for {since}", rung.rung.name()),
+        ));
     }
     let first = pressure.order.first().filter(|first| first.barred.is_none());
-    facts.push(row("first to die", first.map_or_else(|| "nobody may be taken".to_owned(), why)));
-    facts.push(row("kernel takes", pressure.kernel.as_ref().map_or_else(|| "not known".to_owned(), kernel)));
-    let dry = if pressure.dry_run { ", dry run: nothing is done" } else { "" };
-    facts.push(row("by", format!("profile {}, oomPriority {}{dry}", pressure.profile, pressure.oom_priority)));
+    facts.push(row(
+        "first to die",
+        first.map_or_else(|| "nobody may be taken".to_owned(), why),
+    ));
+    facts.push(row(
+        "kernel takes",
+        pressure
+            .kernel
+            .as_ref()
+            .map_or_else(|| "not known".to_owned(), kernel),
+    ));
+    let dry = if pressure.dry_run {
+        ", dry run: nothing is done"
+    } else {
+        ""
+    };
+    facts.push(row(
+        "by",
+        format!(
+            "profile {}, oomPriority {}{dry}",
+            pressure.profile, pressure.oom_priority
+        ),
+    ));
     let mut text = lay_out(&facts, &[]);
     text.push('\n');
     text.push_str(&order(pressure, wide));
@@ -56,7 +89,11 @@ fn row(label: &str, told: String) -> Vec<String> {
 
 fn exhaustion(exhaustion: &Exhaustion) -> String {
     match exhaustion.after {
-        Some(after) => format!("in {}, sure to {:.0}%", span(after), 100.0 * exhaustion.confidence),
+        Some(after) => format!(
+            "in {}, sure to {:.0}%",
+            span(after),
+            100.0 * exhaustion.confidence
+        ),
         None => "not at this rate".to_owned(),
     }
 }
@@ -64,9 +101,16 @@ fn exhaustion(exhaustion: &Exhaustion) -> String {
 /// Why the first one is the first.
 fn why(ranked: &RankedPod) -> String {
     let over = if ranked.charge > ranked.request {
-        format!("{} above its request of {}", ranked.charge.saturating_sub(ranked.request), ranked.request)
+        format!(
+            "{} above its request of {}",
+            ranked.charge.saturating_sub(ranked.request),
+            ranked.request
+        )
     } else {
-        format!("within its request of {}, and nobody above it may be taken", ranked.request)
+        format!(
+            "within its request of {}, and nobody above it may be taken",
+            ranked.request
+        )
     };
     format!(
         "{}/{}: {over}; priority {}; its end frees {}",
@@ -91,7 +135,19 @@ fn kernel(choice: &KernelChoice) -> String {
 }
 
 fn order(pressure: &PressureReport, wide: bool) -> String {
-    let mut heading = vec!["#", "POD", "CLASS", "PRIORITY", "CHARGE", "REQUEST", "EXCESS", "GROWTH", "FREES", "OWN LIMIT", "WHY NOT"];
+    let mut heading = vec![
+        "#",
+        "POD",
+        "CLASS",
+        "PRIORITY",
+        "CHARGE",
+        "REQUEST",
+        "EXCESS",
+        "GROWTH",
+        "FREES",
+        "OWN LIMIT",
+        "WHY NOT",
+    ];
     if wide {
         heading.push("TERMS");
     }
@@ -103,7 +159,11 @@ fn order(pressure: &PressureReport, wide: bool) -> String {
 }
 
 fn line(place: usize, ranked: &RankedPod, wide: bool) -> Vec<String> {
-    let place = if ranked.barred.is_none() { place.to_string() } else { NOTHING.to_owned() };
+    let place = if ranked.barred.is_none() {
+        place.to_string()
+    } else {
+        NOTHING.to_owned()
+    };
     let growth = ranked.term("growth").map(|rate| {
         let confidence = ranked.term("confidence").unwrap_or_default();
         format!("{}/s {:.0}%", signed(rate), 100.0 * confidence)
@@ -122,7 +182,11 @@ fn line(place: usize, ranked: &RankedPod, wide: bool) -> Vec<String> {
         ranked.barred.map_or(NOTHING, barred).to_owned(),
     ];
     if wide {
-        let terms: Vec<_> = ranked.terms.iter().map(|term| format!("{}={}", term.name, term.value)).collect();
+        let terms: Vec<_> = ranked
+            .terms
+            .iter()
+            .map(|term| format!("{}={}", term.name, term.value))
+            .collect();
         line.push(terms.join(" "));
     }
     line
@@ -131,7 +195,11 @@ fn line(place: usize, ranked: &RankedPod, wide: bool) -> Vec<String> {
 /// A rate in bytes with its sign.
 fn signed(rate: f64) -> String {
     let sign = if rate < 0.0 { "-" } else { "" };
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "three digits are shown")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "three digits are shown"
+    )]
     let bytes = Bytes(rate.abs() as u64);
     format!("{sign}{bytes}")
 }
@@ -156,18 +224,34 @@ mod tests {
             "kernel takes      process 4242 hog (shop/hog/main), 180000 pages bad with oom_score_adj 1000; the pod that is \
              first here",
         ] {
-            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+            assert!(
+                text.lines().any(|found| found == line),
+                "{line} is not in\n{text}"
+            );
         }
-        let pods: Vec<_> = text.lines().skip_while(|line| !line.starts_with('#')).skip(1).collect();
-        assert!(pods[0].starts_with("1  shop/hog ") && pods[0].contains("20.0Mi/s 75%"), "{text}");
-        assert!(pods[1].starts_with("-  shop/web-0 ") && pods[1].ends_with("critical or protected"), "{text}");
+        let pods: Vec<_> = text
+            .lines()
+            .skip_while(|line| !line.starts_with('#'))
+            .skip(1)
+            .collect();
+        assert!(
+            pods[0].starts_with("1  shop/hog ") && pods[0].contains("20.0Mi/s 75%"),
+            "{text}"
+        );
+        assert!(
+            pods[1].starts_with("-  shop/web-0 ") && pods[1].ends_with("critical or protected"),
+            "{text}"
+        );
         assert!(show(&pressure(), true).contains("overRequest=1 priority=0 urgency="));
     }
 
     #[test]
     fn nobody_and_nothing_are_said() {
         let text = show(&PressureReport::default(), false);
-        assert!(text.contains("nobody may be taken") && text.contains("not known"), "{text}");
+        assert!(
+            text.contains("nobody may be taken") && text.contains("not known"),
+            "{text}"
+        );
         assert!(text.contains("not at this rate"), "{text}");
     }
 

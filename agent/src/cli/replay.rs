@@ -20,12 +20,21 @@ pub(super) fn show(report: &ReplayReport) -> String {
     }
     let mut text = lay_out(&rows, &[]);
     let made = report.decisions.len();
-    text.push_str(&format!("{made} decisions made again, {} differ\n", report.differing()));
+    text.push_str(&format!(
+        "{made} decisions made again, {} differ\n",
+        report.differing()
+    ));
     if report.without_inputs > 0 {
-        text.push_str(&format!("{} could not be: what they rested on is not there\n", report.without_inputs));
+        text.push_str(&format!(
+            "{} could not be: what they rested on is not there\n",
+            report.without_inputs
+        ));
     }
     if report.unreadable > 0 {
-        text.push_str(&format!("{} lines are damaged or of another version\n", report.unreadable));
+        text.push_str(&format!(
+            "{} lines are damaged or of another version\n",
+            report.unreadable
+        ));
     }
     if report.torn > 0 {
         text.push_str(&format!("{} bytes at the end are half a record\n", report.torn));

@@ -92,7 +92,14 @@ impl Verdict {
 pub fn again(inputs: &DecisionInputs) -> Decision {
     let mut state = inputs.state.clone();
     let mut scratch = Scratch::with_capacity(inputs.roster.len());
-    decide(&inputs.roster, &inputs.snapshot, &inputs.policy, &mut state, &mut scratch, inputs.now)
+    decide(
+        &inputs.roster,
+        &inputs.snapshot,
+        &inputs.policy,
+        &mut state,
+        &mut scratch,
+        inputs.now,
+    )
 }
 
 #[cfg(test)]
@@ -117,11 +124,20 @@ mod tests {
         let nobody = DecisionRecord {
             act: None,
             pod: None,
-            outcome: Outcome::Nobody { why: Barred::OutsidePods },
+            outcome: Outcome::Nobody {
+                why: Barred::OutsidePods,
+            },
             ..record
         };
         assert_eq!(Verdict::recorded(&nobody).nobody, Some(Barred::OutsidePods));
-        assert_eq!(Verdict::of(&Decision::Fine, &[]), Verdict { rung: None, pod: None, nobody: None });
+        assert_eq!(
+            Verdict::of(&Decision::Fine, &[]),
+            Verdict {
+                rung: None,
+                pod: None,
+                nobody: None
+            }
+        );
     }
 
     proptest! {

@@ -18,9 +18,16 @@ pub const PROTECTED_ANNOTATION: &str = "plimsoll.dev/protected";
 #[must_use]
 pub fn shield(pod: &Pod, protected: &[Namespace]) -> Option<Shield> {
     if pod.priority >= CRITICAL_PRIORITY {
-        return Some(if pod.is_static { Shield::StaticCritical } else { Shield::Critical });
+        return Some(if pod.is_static {
+            Shield::StaticCritical
+        } else {
+            Shield::Critical
+        });
     }
-    let asks = pod.annotations.get(PROTECTED_ANNOTATION).is_some_and(|value| value == "true");
+    let asks = pod
+        .annotations
+        .get(PROTECTED_ANNOTATION)
+        .is_some_and(|value| value == "true");
     (asks && protected.contains(&pod.namespace)).then_some(Shield::Protected)
 }
 
@@ -35,10 +42,12 @@ mod tests {
         pod.is_static = true;
         let here = [pod.namespace.clone()];
         assert_eq!(shield(&pod, &here), None);
-        pod.annotations.insert(PROTECTED_ANNOTATION.to_owned(), "true".to_owned());
+        pod.annotations
+            .insert(PROTECTED_ANNOTATION.to_owned(), "true".to_owned());
         assert_eq!(shield(&pod, &here), Some(Shield::Protected));
         assert_eq!(shield(&pod, &[]), None);
-        pod.annotations.insert(PROTECTED_ANNOTATION.to_owned(), "false".to_owned());
+        pod.annotations
+            .insert(PROTECTED_ANNOTATION.to_owned(), "false".to_owned());
         assert_eq!(shield(&pod, &here), None);
         pod.priority = CRITICAL_PRIORITY;
         assert_eq!(shield(&pod, &[]), Some(Shield::StaticCritical));

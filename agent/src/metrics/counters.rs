@@ -10,6 +10,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry};
 
 use super::families::{self as f, Family};
+use super::pressure::PressureCounters;
 use crate::model::{ControlFile, QosClass};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -67,6 +68,7 @@ pub struct AgentCounters {
     container_starts: Counter,
     container_exits: Series<Reason, Counter>,
     oom_kills: Series<Class, Counter>,
+    pressure: PressureCounters,
 }
 
 impl AgentCounters {
@@ -91,6 +93,7 @@ impl AgentCounters {
             container_starts: Counter::default(),
             container_exits: Series::default(),
             oom_kills: Series::default(),
+            pressure: PressureCounters::register(registry),
         };
         for class in QosClass::ALL {
             // A rule on an increase needs the zero before it.
@@ -117,6 +120,12 @@ impl AgentCounters {
         add(registry, &f::CONTAINER_EXITS, counters.container_exits.clone());
         add(registry, &f::OOM_KILLS, counters.oom_kills.clone());
         counters
+    }
+
+    /// What was decided about memory.
+    #[must_use]
+    pub const fn pressure(&self) -> &PressureCounters {
+        &self.pressure
     }
 
     /// A pass of the reconcile loop ended after `took`.
@@ -221,7 +230,7 @@ impl Class {
     }
 }
 
-fn add(registry: &mut Registry, family: &Family, metric: impl Metric) {
+pub(super) fn add(registry: &mut Registry, family: &Family, metric: impl Metric) {
     match family.unit.unit() {
         Some(unit) => registry.register_with_unit(family.stem, family.help, unit.clone(), metric),
         None => registry.register(family.stem, family.help, metric),

@@ -2,8 +2,8 @@
 //!
 //! The README's table is made from this one ([`markdown_table`]), the encoders take names from it, and a test holds
 //! what is served against it. Families whose names start with `container_` are cAdvisor's: same name, labels and
-//! meaning, so that existing dashboards and rules work; where ours differs, the help says how. Names with
-//! `process_` are the convention of Prometheus client libraries.
+//! meaning, so that existing dashboards and rules work; where ours differs, the help says how. The same is so of
+//! `kubelet_`. Names with `process_` are the convention of Prometheus client libraries.
 
 use prometheus_client::registry::Unit;
 
@@ -196,6 +196,43 @@ families! {
     OOM_KILLS: Counter None "plimsoll_oom_kills" &["qos_class"],
         "Processes killed by the OOM killer; outlives the pods, unlike container_oom_events_total";
 
+    PRESSURE_STAGE: Histogram Seconds "plimsoll_pressure_stage" &["stage"],
+        "Stages of a decision about memory: wake (since the kernel noticed), read, decide, signal, empty (since the signal, no process left), free (since the signal, half of what was predicted)";
+    PRESSURE_DECISIONS: Counter None "plimsoll_pressure_decisions" &["outcome"],
+        "Decisions about memory by what came of them: relieved, spent, stale, nobody, failed, dry_run";
+    PRESSURE_ACTS: Counter None "plimsoll_pressure_acts" &["rung"], "Acts begun, by rung of the ladder";
+    PRESSURE_SPENT: Counter None "plimsoll_pressure_spent" &["cause"],
+        "Victims whose end freed less than it should have, by cause";
+    PRESSURE_NOBODY: Counter None "plimsoll_pressure_nobody" &["reason"],
+        "Times memory was short and nobody could be taken, by reason";
+    PRESSURE_FREED: Counter Bytes "plimsoll_pressure_freed" &["rung"], "Memory that came free, by rung of the ladder";
+    EVICTIONS: Gauge None "kubelet_evictions" &["eviction_signal"],
+        "Pods evicted or killed, by eviction signal; only grows, and is no counter by type, whose name would have to end otherwise than kubelet's";
+    MISSED_KERNEL_OOM: Counter None "plimsoll_missed_kernel_oom" &[],
+        "Kills by the kernel for want of memory of the machine or of all pods, which the agent should have forestalled";
+    KERNEL_OOM_KILLS: Counter None "plimsoll_kernel_oom_kills" &["scope"],
+        "Processes killed by the kernel's OOM killer: pod (within a pod's own limit) or node";
+    OOM_PRIORITY_WRITES: Counter None "plimsoll_oom_priority_writes" &["reason"],
+        "Writes to oom_score_adj of processes that run, by reason: raise, lower, restore";
+    OOM_AGREEMENT: Gauge None "plimsoll_oom_agreement" &[],
+        "1 while the kernel would take the pod that is first in the order, else 0; absent while nobody may be taken";
+    EXHAUSTION: Gauge Seconds "plimsoll_memory_exhaustion" &["level"],
+        "Time until memory is gone at the rate at which it goes, by level: node or a QoS class; absent while it does not go";
+    EXHAUSTION_CONFIDENCE: Gauge None "plimsoll_memory_exhaustion_confidence" &["level"],
+        "How sure plimsoll_memory_exhaustion_seconds is, 0 to 1";
+    THRESHOLD_MET: Gauge None "plimsoll_eviction_threshold_met" &["eviction_signal", "kind"],
+        "1 while the threshold is met, else 0; kind is hard or soft";
+    RUNGS_IN_FORCE: Gauge None "plimsoll_pressure_rungs_in_force" &["rung"], "Acts that are in force now, by rung";
+    KSWAPD_WAKES: Counter None "plimsoll_kswapd_wakes" &[],
+        "Times the kernel's background reclaim was woken, by eBPF";
+    DIRECT_RECLAIMS: Counter None "plimsoll_direct_reclaims" &[],
+        "Allocations that had to reclaim memory themselves, by eBPF";
+    ALARMS: Gauge None "plimsoll_pressure_alarms" &["kind"], "Alarms armed in the kernel, by kind";
+    JOURNAL_OPEN: Gauge None "plimsoll_journal_open" &[], "1 while decisions are written to the journal, else 0";
+    JOURNAL_RECORDS: Counter None "plimsoll_journal_records" &[], "Records written to the journal";
+    JOURNAL_LOST: Counter None "plimsoll_journal_records_lost" &[], "Records that could not be written to the journal";
+    JOURNAL_SIZE: Gauge Bytes "plimsoll_journal_size" &[], "Size of the journal";
+
     PROCESS_CPU: Counter Seconds "process_cpu" &[], "CPU time used by the agent";
     PROCESS_RESIDENT: Gauge Bytes "process_resident_memory" &[], "Memory of the agent that is resident";
     PROCESS_VIRTUAL: Gauge Bytes "process_virtual_memory" &[], "Address space of the agent";
@@ -238,7 +275,7 @@ mod tests {
             let name = family.name();
             assert!(name.chars().all(|c| c.is_ascii_lowercase() || c == '_'), "{name}");
             assert!(
-                ["container_", "plimsoll_", "process_"]
+                ["container_", "kubelet_", "plimsoll_", "process_"]
                     .iter()
                     .any(|p| name.starts_with(p)),
                 "{name}"

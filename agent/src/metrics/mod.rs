@@ -19,6 +19,7 @@ pub mod families;
 mod health;
 mod node;
 mod pool;
+mod pressure;
 mod run_delay;
 pub mod server;
 
@@ -38,6 +39,7 @@ use classic::Classic;
 pub use counters::AgentCounters;
 pub use health::{Health, NotReady};
 use pool::{Pool, Pooled};
+pub use pressure::{KernelKill, PressureCounters, Steering};
 
 /// Where the last report is found.
 pub type Reports = watch::Receiver<Arc<NodeReport>>;
@@ -86,6 +88,7 @@ impl Collector for ReportCollector {
         let report = Arc::clone(&self.reports.borrow());
         cgroups::encode(&report, &mut encoder)?;
         cpus::encode(&report, &mut encoder)?;
+        pressure::encode(&report, &mut encoder)?;
         node::encode(&report, &mut encoder)
     }
 }

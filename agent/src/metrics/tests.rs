@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::families::{ALL, Kind};
 use super::*;
-use crate::model::sample::{exclusive_pod, exclusive_report, pod, report};
+use crate::model::sample::{decision_record, exclusive_pod, exclusive_report, pod, pressure, report};
 use crate::model::{Bytes, ControlFile, CpuPeriod, Limit, PodReport, QosClass};
 
 fn metrics(pods: Vec<PodReport>) -> (watch::Sender<Arc<NodeReport>>, Metrics) {
@@ -24,6 +24,10 @@ fn metrics(pods: Vec<PodReport>) -> (watch::Sender<Arc<NodeReport>>, Metrics) {
     counters.container_ended("OOMKilled");
     counters.oom_killed(QosClass::BestEffort, 1);
     counters.pass_done(Duration::from_millis(2));
+    let record = decision_record(1);
+    let pressure = counters.pressure();
+    pressure.decided(&record);
+    pressure.steered(Steering::Raise, 2);
     (sender, metrics)
 }
 
@@ -47,7 +51,9 @@ fn samples(text: &str) -> BTreeMap<String, BTreeSet<String>> {
 fn what_is_served_is_the_table() {
     let (sender, metrics) = metrics(Vec::new());
     let pods = vec![pod("web-0", "shop/web"), exclusive_pod("cache", "2-3")];
-    sender.send(Arc::new(exclusive_report(pods))).unwrap();
+    let mut told = exclusive_report(pods);
+    told.pressure = Some(pressure());
+    sender.send(Arc::new(told)).unwrap();
     let text = metrics.scrape(Format::Classic).unwrap();
     let mut found = samples(text.as_str());
     for family in ALL {

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::cgroup_path::CgroupPath;
 use super::exclusive::{ContainerCpus, NodeCpus};
-use super::pressure::PressureReport;
 use super::ids::{CgroupId, ContainerName, Namespace, PodName, PodUid, ProcessIdentity};
+use super::pressure::PressureReport;
 use super::qos::QosClass;
 use super::units::{Bytes, CpuPeriod, CpuQuota, CpuWeight, Limit, MilliCpu, OomScoreAdj};
 use super::usage::RUN_DELAY_BUCKETS;

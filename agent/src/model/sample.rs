@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use super::pressure::{
-    Act, Barred, DecisionRecord, Domain, Exhaustion, JournalReport, KernelChoice, KillTimes, Need, NodeFigures, Outcome,
-    PressureReport, RankedPod, Rung, RungInForce, Signal, TermReport, ThresholdReport,
+    Act, Barred, DecisionRecord, Domain, Exhaustion, JournalReport, KernelChoice, KillTimes, Need,
+    NodeFigures, Outcome, PressureReport, RankedPod, Rung, RungInForce, Signal, TermReport, ThresholdReport,
 };
 use super::{
-    AgentCost, BootTime, Bytes, CgroupId, CgroupLimits, CgroupPath, CgroupReport, ContainerCpus, ContainerName,
-    ContainerPhase, ContainerReport, CpuPeriod, CpuQuota, CpuSet, CpuUsage, CpuWeight, ForeignReport,
-    GrantReport, Limit, MemoryUsage, MilliCpu, Namespace, NodeCpus, NodeReport, NumaCpus, OomScoreAdj,
-    PodName, PodPhase, PodReport, PodUid, PressureTotals, ProbeReport, ProcessIdentity, QosClass,
+    AgentCost, BootTime, Bytes, CgroupId, CgroupLimits, CgroupPath, CgroupReport, ContainerCpus,
+    ContainerName, ContainerPhase, ContainerReport, CpuPeriod, CpuQuota, CpuSet, CpuUsage, CpuWeight,
+    ForeignReport, GrantReport, Limit, MemoryUsage, MilliCpu, Namespace, NodeCpus, NodeReport, NumaCpus,
+    OomScoreAdj, PodName, PodPhase, PodReport, PodUid, PressureTotals, ProbeReport, ProcessIdentity,
+    QosClass,
 };
 
 /// A cgroup whose every figure is there.
@@ -233,7 +234,12 @@ pub fn pressure() -> PressureReport {
         order: vec![ranked_pod("hog", Bytes::mib(700), None), shielded],
         kernel: Some(KernelChoice {
             pid: 4242,
-            container: Some((uid.clone(), namespace.clone(), name.clone(), ContainerName::parse("main").unwrap())),
+            container: Some((
+                uid.clone(),
+                namespace.clone(),
+                name.clone(),
+                ContainerName::parse("main").unwrap(),
+            )),
             comm: "hog".to_owned(),
             oom_score_adj: OomScoreAdj(1000),
             badness: 180_000,

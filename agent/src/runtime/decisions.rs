@@ -51,7 +51,8 @@ impl Decisions {
 
     fn begin(&mut self, config: &Config) -> Result<(), JournalError> {
         // Each decision is there twice: as it was made, and as it came out.
-        let (journal, found) = Journal::open(&config.journal_dir, config.journal_max_size.get(), 2 * AT_HAND)?;
+        let (journal, found) =
+            Journal::open(&config.journal_dir, config.journal_max_size.get(), 2 * AT_HAND)?;
         if found.cut > 0 {
             warn!(bytes = found.cut, path = %self.path, "the journal ended in half a record, which is cut off");
         }
@@ -61,7 +62,9 @@ impl Decisions {
         for json in &found.latest {
             match serde_json::from_slice::<JournalEntry>(json) {
                 Ok(entry) => self.keep(entry.record),
-                Err(error) => warn!(%error, path = %self.path, "a record of the journal is of another version"),
+                Err(error) => {
+                    warn!(%error, path = %self.path, "a record of the journal is of another version")
+                }
             }
         }
         let refused = |error: JournalError| error!(%error, "a decision is missing in the journal");
@@ -158,7 +161,10 @@ mod tests {
         decisions.record(entry(first, Outcome::DryRun));
         drop(decisions);
         let mut decisions = open(&path);
-        let latest: Vec<_> = decisions.latest().map(|r| (r.number, r.outcome.clone())).collect();
+        let latest: Vec<_> = decisions
+            .latest()
+            .map(|r| (r.number, r.outcome.clone()))
+            .collect();
         assert_eq!(latest, [(1, Outcome::DryRun), (2, Outcome::Begun)]);
         assert_eq!(decisions.number(), 3);
         assert!(decisions.report().size > Bytes(0) && decisions.report().problem.is_none());

@@ -48,7 +48,7 @@ use watching::{Loading, Watching};
 pub use crate::decide::replay::Verdict;
 pub use import::{ImportReport, import_cpus};
 pub use plan::plan;
-pub use replay::{RecordedDecisions, Replayed, ReplayReport};
+pub use replay::{RecordedDecisions, ReplayReport, Replayed};
 pub use serve::dry_run;
 
 /// Passes of the reconcile loop after which free memory is given back.

@@ -130,7 +130,10 @@ mod tests {
                 minimum_reclaim: Some(ThresholdValue::Part(0.05)),
                 ..Threshold::hard(Signal::MemoryAvailable, ThresholdValue::Quantity(1 << 30))
             },
-            Threshold::hard(Signal::TimeToExhaustion, ThresholdValue::Time(Duration::from_secs(2))),
+            Threshold::hard(
+                Signal::TimeToExhaustion,
+                ThresholdValue::Time(Duration::from_secs(2)),
+            ),
             Threshold {
                 grace: Duration::from_secs(10),
                 ..Threshold::hard(Signal::PressureMemoryFull, ThresholdValue::Part(0.2))
@@ -139,21 +142,32 @@ mod tests {
         assert_eq!(policy.thresholds, expected);
         assert_eq!(policy.transition, Duration::from_secs(30));
         assert_eq!(policy.max_pod_grace, Some(Duration::ZERO), "as kubelet has it");
-        assert_eq!((policy.profile, policy.oom_priority), (Profile::Kubelet, OomPriority::Ranked));
+        assert_eq!(
+            (policy.profile, policy.oom_priority),
+            (Profile::Kubelet, OomPriority::Ranked)
+        );
         assert!(policy.dry_run && !policy.rungs.throttle.on && policy.rungs.reclaim.on);
         assert_eq!(policy.rungs.kill.deadline, Duration::from_secs(1));
-        assert_eq!((policy.budget.victims, policy.budget.within), (1, Duration::from_secs(60)));
+        assert_eq!(
+            (policy.budget.victims, policy.budget.within),
+            (1, Duration::from_secs(60))
+        );
     }
 
     #[test]
     fn the_pods_root_is_watched_only_where_it_is_held_to_a_limit() {
         let root = |text: &str| {
             let thresholds = policy(text).thresholds;
-            let found = thresholds.iter().find(|t| t.signal == Signal::AllocatableMemoryAvailable);
+            let found = thresholds
+                .iter()
+                .find(|t| t.signal == Signal::AllocatableMemoryAvailable);
             found.map(|threshold| threshold.at)
         };
         assert_eq!(root("enforceNodeAllocatable: [none]"), None);
-        assert_eq!(root("evictionHard: {memory.available: 10%}"), Some(ThresholdValue::Part(0.1)));
+        assert_eq!(
+            root("evictionHard: {memory.available: 10%}"),
+            Some(ThresholdValue::Part(0.1))
+        );
         let own = "evictionHard: {memory.available: 10%, allocatableMemory.available: 5Mi}";
         assert_eq!(root(own), Some(ThresholdValue::Quantity(5 << 20)));
     }

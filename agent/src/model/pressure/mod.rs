@@ -18,7 +18,8 @@ pub use event::{DecisionRecord, KillTimes, Outcome};
 pub use figures::{Charge, FilesystemFigures, NodeFigures, PodFacts, PodFigures, Shield, StorageUse};
 pub use process::{Owner, ProcessFigures};
 pub use report::{
-    Exhaustion, JournalReport, KernelChoice, PressureReport, RankedPod, RungInForce, TermReport, ThresholdReport,
+    Exhaustion, JournalReport, KernelChoice, PressureReport, RankedPod, RungInForce, TermReport,
+    ThresholdReport,
 };
 pub use signal::{Signal, SignalError};
 pub use snapshot::Snapshot;

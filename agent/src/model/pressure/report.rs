@@ -5,9 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Barred, DecisionRecord, Need, NodeFigures, Rung, Signal, Term};
-use crate::model::{
-    BootTime, Bytes, ContainerName, Namespace, OomScoreAdj, PodName, PodUid, QosClass,
-};
+use crate::model::{BootTime, Bytes, ContainerName, Namespace, OomScoreAdj, PodName, PodUid, QosClass};
 
 /// When memory is gone, at the rate at which it goes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -86,7 +84,10 @@ impl RankedPod {
     /// The value of a part of its score.
     #[must_use]
     pub fn term(&self, name: &str) -> Option<f64> {
-        self.terms.iter().find(|term| term.name == name).map(|term| term.value)
+        self.terms
+            .iter()
+            .find(|term| term.name == name)
+            .map(|term| term.value)
     }
 }
 
