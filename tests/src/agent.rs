@@ -31,10 +31,11 @@ impl Agent {
         fs::create_dir_all(directory.join("pods"))?;
         let metrics = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let config = format!(
-            "staticPodPath: {pods}\nstateDir: {state}\nlogDir: {logs}\nadminSocket: {socket}\n\
+            "staticPodPath: {pods}\nstateDir: {state}\nlogDir: {logs}\nadminSocket: {socket}\njournalDir: {journal}\n\
              metricsBindAddress: {metrics}\ncgroupRoot: {cgroup_root}\nnodeName: demo\n{extra}",
             pods = directory.join("pods").display(),
             state = directory.join("state").display(),
+            journal = directory.join("journal").display(),
             logs = directory.join("logs").display(),
             socket = directory.join("admin.sock").display(),
         );

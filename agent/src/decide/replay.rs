@@ -31,6 +31,33 @@ pub struct DecisionInputs {
     pub now: BootTime,
 }
 
+/// The same, where it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Rested<'a> {
+    /// The pods.
+    pub roster: &'a [PodFacts],
+    /// Their figures.
+    pub snapshot: &'a Snapshot,
+    /// The settings.
+    pub policy: &'a EvictionPolicy,
+    /// What was remembered, the figures taken in.
+    pub state: &'a PressureState,
+    /// When.
+    pub now: BootTime,
+}
+
+impl From<Rested<'_>> for DecisionInputs {
+    fn from(rested: Rested<'_>) -> Self {
+        Self {
+            roster: rested.roster.to_vec(),
+            snapshot: rested.snapshot.clone(),
+            policy: rested.policy.clone(),
+            state: rested.state.clone(),
+            now: rested.now,
+        }
+    }
+}
+
 /// One line of the journal. A decision is written with its inputs when it is made, and once more without them, under the
 /// same number, when it is known what came of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -155,6 +182,7 @@ mod tests {
             let mut policy = EvictionPolicy::default();
             policy.profile = if kubelet { Profile::Kubelet } else { Profile::Plimsoll };
             let (mut state, mut scratch) = (PressureState::with_capacity(8), Scratch::default());
+            let mut before = PressureState::default();
             for (n, available) in (1..).zip(available) {
                 let now = BootTime(Duration::from_millis(50 * n));
                 let node = NodeFigures {
@@ -167,13 +195,15 @@ mod tests {
                 };
                 let snapshot = Snapshot { node, pods: pods.iter().map(f::TestPod::figures).collect() };
                 state.observe(&roster, &snapshot, now);
-                let inputs = DecisionInputs {
-                    roster: roster.clone(),
-                    snapshot: snapshot.clone(),
-                    policy: policy.clone(),
-                    state: state.clone(),
+                before.copy_from(&state);
+                prop_assert_eq!(&before, &state);
+                let inputs = DecisionInputs::from(Rested {
+                    roster: &roster,
+                    snapshot: &snapshot,
+                    policy: &policy,
+                    state: &before,
                     now,
-                };
+                });
                 let decision = decide(&roster, &snapshot, &policy, &mut state, &mut scratch, now);
                 let line = serde_json::to_vec(&inputs).unwrap();
                 let read: DecisionInputs = serde_json::from_slice(&line).unwrap();

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use crate::decide::eviction::EvictionPolicy;
 use crate::decide::pressure::{Scratch, begin, decide, leaving, still_holds};
+use crate::decide::replay::Rested;
 use crate::model::pressure::{
     Act, Barred, Decision, Domain, KillTimes, Need, PodFacts, Rung, Signal, Snapshot,
 };
@@ -46,6 +47,8 @@ pub struct Guard {
     snapshot: Snapshot,
     fresh: Snapshot,
     state: PressureState,
+    /// The same as it was when the last decision was made, for who writes that down.
+    before: PressureState,
     scratch: Scratch,
     decided: u64,
     numbers: Vec<(CgroupId, u64)>,
@@ -71,6 +74,7 @@ impl Guard {
             snapshot: Snapshot::default(),
             fresh: Snapshot::default(),
             state: PressureState::with_capacity(0),
+            before: PressureState::with_capacity(0),
             scratch: Scratch::default(),
             decided,
             numbers: Vec::new(),
@@ -88,6 +92,7 @@ impl Guard {
     pub fn set_roster(&mut self, roster: Vec<PodFacts>) -> Vec<PodFacts> {
         let pods = roster.len();
         self.state.reserve(pods);
+        self.before.reserve(pods);
         for snapshot in [&mut self.snapshot, &mut self.fresh] {
             snapshot.pods.clear();
             snapshot.pods.reserve(pods);
@@ -198,6 +203,7 @@ impl Guard {
         times.read = ports.now();
         let now = times.read;
         self.state.observe(&self.roster, &self.snapshot, now);
+        self.before.copy_from(&self.state);
         let (state, scratch) = (&mut self.state, &mut self.scratch);
         let decision = decide(&self.roster, &self.snapshot, &self.policy, state, scratch, now);
         times.decided = ports.now();
@@ -236,7 +242,13 @@ impl Guard {
         );
         if let Err(why) = holds {
             let pod = act.pod().and_then(|pod| self.roster.get(pod));
-            ports.tell(&Told::Stale { decision, pod, why });
+            let rested = self.rested(times.read);
+            ports.tell(&Told::Stale {
+                decision,
+                pod,
+                why,
+                rested,
+            });
             return Decision::Wait { need };
         }
         self.carry_out(ports, decision, &need, act, times, now);
@@ -280,6 +292,7 @@ impl Guard {
             victim,
             times,
             dry,
+            rested: self.rested(times.read),
         });
         if dry {
             return;
@@ -287,7 +300,8 @@ impl Guard {
         match ports.act(need, &act, pod) {
             Ok(()) => {
                 let at = ports.now();
-                ports.tell(&Told::Done { number, at });
+                let rested = self.rested(times.read);
+                ports.tell(&Told::Done { number, at, rested });
             }
             Err(why) => {
                 ports.tell(&Told::Refused { number, why });
@@ -349,7 +363,19 @@ impl Guard {
             victim: None,
             times,
             dry: self.policy.dry_run,
+            rested: self.rested(times.read),
         });
+    }
+
+    /// All that the decision made on figures read at `now` rested on.
+    fn rested(&self, now: BootTime) -> Rested<'_> {
+        Rested {
+            roster: &self.roster,
+            snapshot: &self.snapshot,
+            policy: &self.policy,
+            state: &self.before,
+            now,
+        }
     }
 
     /// How long nothing can happen that has to be seen.

@@ -1,6 +1,7 @@
 //! What the guard needs of the world, and what it has to say.
 
 use crate::decide::pressure::Stale;
+use crate::decide::replay::Rested;
 use crate::model::BootTime;
 use crate::model::pressure::{Act, Decision, KillTimes, Need, PodFacts, PodFigures, Ranked, Snapshot};
 use crate::state::pressure::{Settled, Victim};
@@ -57,6 +58,8 @@ pub enum Told<'a> {
         times: KillTimes,
         /// Whether it is only told.
         dry: bool,
+        /// All that it rested on.
+        rested: Rested<'a>,
     },
     /// It was done.
     Done {
@@ -64,6 +67,8 @@ pub enum Told<'a> {
         number: u64,
         /// When.
         at: BootTime,
+        /// All that it rested on: the signal is sent, so that there is time to keep it.
+        rested: Rested<'a>,
     },
     /// It was not done, since things had changed.
     Stale {
@@ -73,6 +78,8 @@ pub enum Told<'a> {
         pod: Option<&'a PodFacts>,
         /// What had changed.
         why: Stale,
+        /// All that it rested on.
+        rested: Rested<'a>,
     },
     /// It could not be done.
     Refused {

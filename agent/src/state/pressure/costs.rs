@@ -69,6 +69,13 @@ pub struct Costs {
 }
 
 impl Costs {
+    /// See [`PressureState::copy_from`](super::PressureState::copy_from).
+    pub(super) fn copy_from(&mut self, other: &Self) {
+        let Self { past, now } = other;
+        self.past.clone_from(past);
+        self.now = *now;
+    }
+
     pub(super) fn with_capacity() -> Self {
         Self {
             past: VecDeque::with_capacity(ENTRIES),

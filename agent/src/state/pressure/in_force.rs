@@ -73,6 +73,20 @@ pub struct InForce {
 }
 
 impl InForce {
+    /// See [`PressureState::copy_from`](super::PressureState::copy_from).
+    pub(super) fn copy_from(&mut self, other: &Self) {
+        let Self {
+            throttled,
+            reclaim,
+            cpu,
+            rests,
+            cpu_rests,
+        } = other;
+        self.throttled.clone_from(throttled);
+        self.rests.clone_from(rests);
+        (self.reclaim, self.cpu, self.cpu_rests) = (*reclaim, *cpu, *cpu_rests);
+    }
+
     pub(super) fn reserve(&mut self, pods: usize) {
         self.throttled.reserve(pods.saturating_sub(self.throttled.len()));
         self.rests.reserve((2 * pods).saturating_sub(self.rests.len()));

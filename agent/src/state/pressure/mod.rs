@@ -92,6 +92,30 @@ impl PressureState {
         self.in_force.reserve(pods);
     }
 
+    /// Becomes the same as another, without an allocation where there is room for its pods.
+    pub fn copy_from(&mut self, other: &Self) {
+        let Self {
+            standings,
+            victims,
+            in_force,
+            costs,
+            short_since,
+            gone,
+            unavailable,
+            root,
+            outside,
+            pods,
+        } = other;
+        self.standings.copy_from(standings);
+        self.victims.copy_from(victims);
+        self.in_force.copy_from(in_force);
+        self.costs.copy_from(costs);
+        self.pods.clone_from(pods);
+        self.short_since = *short_since;
+        (self.gone, self.unavailable) = (*gone, *unavailable);
+        (self.root, self.outside) = (*root, *outside);
+    }
+
     /// Takes in the figures of a moment.
     pub fn observe(&mut self, roster: &[PodFacts], snapshot: &Snapshot, now: BootTime) {
         let node = &snapshot.node;

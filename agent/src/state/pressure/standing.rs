@@ -39,6 +39,11 @@ impl Standing {
 pub struct Standings(Vec<Standing>);
 
 impl Standings {
+    /// See [`PressureState::copy_from`](super::PressureState::copy_from).
+    pub(super) fn copy_from(&mut self, other: &Self) {
+        self.0.clone_from(&other.0);
+    }
+
     /// Makes room for these thresholds, and forgets others.
     pub fn adopt(&mut self, thresholds: impl ExactSizeIterator<Item = (Signal, Duration)> + Clone) {
         let same = self.0.len() == thresholds.len()

@@ -155,6 +155,20 @@ pub struct Victims {
 }
 
 impl Victims {
+    /// See [`PressureState::copy_from`](super::PressureState::copy_from).
+    pub(super) fn copy_from(&mut self, other: &Self) {
+        let Self {
+            under_way,
+            taken,
+            recent,
+            settled,
+        } = other;
+        self.under_way.clone_from(under_way);
+        self.taken.clone_from(taken);
+        self.recent.clone_from(recent);
+        self.settled.clone_from(settled);
+    }
+
     pub(super) fn reserve(&mut self, pods: usize) {
         self.under_way.reserve(pods.saturating_sub(self.under_way.len()));
         self.taken.reserve(pods.saturating_sub(self.taken.len()));
