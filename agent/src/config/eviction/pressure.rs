@@ -112,7 +112,7 @@ macro_rules! rung {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
         #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
         pub struct $name {
-            /// Whether it is taken.
+            /// Whether this rung is taken.
             pub enabled: bool,
             /// How long it may take to help before the next rung is due.
             pub deadline: PressurePeriod,
@@ -173,10 +173,10 @@ impl Default for KillRung {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct KillBudget {
-    /// So many.
+    /// The number of pods, 1 to 16.
     #[serde(deserialize_with = "victims")]
     pub pods: u32,
-    /// In this time.
+    /// The time in which they are counted.
     pub period: PressurePeriod,
 }
 

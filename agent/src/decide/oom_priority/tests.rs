@@ -1,3 +1,5 @@
+//! Which values processes should have, one rule at a time.
+
 use super::*;
 use crate::decide::badness::kernel_choice;
 use crate::decide::rank::Profile;

@@ -1,3 +1,5 @@
+//! Orders of victims, one rule at a time.
+
 use std::time::Duration;
 
 use super::fixtures::{TestPod, order, ranked, short_of};
