@@ -4,4 +4,5 @@ pub mod agent;
 pub mod bench;
 pub mod demo;
 pub mod node;
+pub mod pressure;
 pub mod vectors;
