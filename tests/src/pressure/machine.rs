@@ -319,7 +319,8 @@ impl Machine {
             let gets = want.min(DISK * step).min(room).min(own.max(0.0));
             pod.cache += gets.max(0.0);
             room -= gets.max(0.0);
-            if want > DISK * step && gets < DISK * step * 0.5 {
+            let short = gets < DISK * step * 0.5 || self.low;
+            if want > DISK * step && short {
                 // It reads what was just thrown out for what it read before.
                 pod.stalled += step;
                 waits[0] = true;

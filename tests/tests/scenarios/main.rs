@@ -13,6 +13,7 @@ mod evicted;
 mod exclusive;
 mod killed;
 mod life;
+mod pressure;
 mod random;
 mod restart;
 mod trouble;

@@ -21,6 +21,8 @@ use crate::state::pressure::CONFIDENT;
 
 /// Less than this is not worth a reclaim.
 const WORTH: Bytes = Bytes::mib(16);
+/// With less time than this they only lose it.
+const TIME: Duration = Duration::from_secs(3);
 /// Pods from which is reclaimed in one shortage, at most.
 const RECLAIMS: usize = 4;
 /// To put memory into swap takes seconds.
@@ -52,6 +54,9 @@ impl View<'_> {
     /// The next of the milder rungs, if one can help.
     pub(super) fn milder(&self, shortage: &Shortage, scratch: &mut Scratch) -> Option<Act> {
         if !is_memory(shortage.need.signal) || shortage.level == Level::Urgent {
+            return None;
+        }
+        if shortage.need.exhausted_in.is_some_and(|left| left < TIME) {
             return None;
         }
         self.reclaim(shortage)

@@ -94,9 +94,8 @@ pub fn decide(
 ) -> Decision {
     signals::note(policy, &snapshot.node, state, now);
     let shortage = worst(snapshot, policy, state, now);
-    let short = shortage.is_some_and(|shortage| shortage.level > Level::Mild);
-    let kills = policy.rungs.kill.on;
-    state.victims.settle(roster, snapshot, kills, |_| !short, now);
+    let (fine, kills) = (shortage.is_none(), policy.rungs.kill.on);
+    state.victims.settle(roster, snapshot, kills, |_| fine, now);
     state.short_since = shortage.map(|_| state.short_since.unwrap_or(now));
     let view = View {
         roster,

@@ -6,7 +6,8 @@
 //! nothing. Disk and process ids cost nothing until they are gone, so there the threshold itself is enough.
 //!
 //! A shortage just below a threshold that leaves time is a *brush*: whoever flaps around a floor is not killed for it. It
-//! becomes serious a quarter of the way down, or when time runs out, or when tasks stand still.
+//! becomes serious a quarter of the way down, or when memory came down to it from well above within seconds, or when time
+//! runs out, or when tasks stand still.
 
 use std::time::Duration;
 
@@ -24,8 +25,8 @@ const STALLED: Duration = Duration::from_millis(10);
 const STANDSTILL: Duration = Duration::from_millis(100);
 /// Memory that will not be gone within this does not run out.
 const FORESEEABLE: Duration = Duration::from_secs(600);
-/// The least time that a rung with time needs.
-const URGENT: Duration = Duration::from_millis(1500);
+/// With less time than this nothing is waited for, however small the victim.
+const URGENT: Duration = Duration::from_millis(400);
 /// However large a victim is, its first pages are free long before its last.
 const LONGEST_NEED: Duration = Duration::from_secs(1);
 
@@ -118,7 +119,7 @@ impl Look<'_> {
         let crossing = crossing(threshold, reading);
         let standing = self.state.standings.get(place);
         let holds = standing.is_some_and(|standing| standing.is_met(self.now)) && !crossing.recovered;
-        if !crossing.crossed && !holds {
+        if !crossing.crossed && !holds || !self.is_node_wide(signal) {
             return None;
         }
         let domain = self.domain(signal);
@@ -131,9 +132,15 @@ impl Look<'_> {
             exhausted_in: self.exhausted_in(domain),
             stalled: self.stalled(domain),
         };
+        // Whoever flaps around a floor never was far above it.
+        let fell = self
+            .state
+            .costs
+            .peak_available()
+            .saturating_sub(self.node.available);
         let deep = match signal {
             Signal::MemoryAvailable | Signal::AllocatableMemoryAvailable => {
-                crossing.observed < crossing.at - crossing.at / 4
+                crossing.observed < crossing.at - crossing.at / 4 || fell.0 >= crossing.at
             }
             _ => true,
         };
@@ -142,7 +149,7 @@ impl Look<'_> {
             Level::Mild
         } else if threshold.is_hard() {
             self.hard(&need, deep)
-        } else if holds && self.is_node_wide(signal) {
+        } else if holds {
             Level::Soft
         } else {
             Level::Mild
@@ -170,12 +177,7 @@ impl Look<'_> {
         let level = if charge.0 < high.0 - high.0 / 4 {
             Level::Mild
         } else {
-            let room = self
-                .node
-                .root_max
-                .at()
-                .map_or(0, |max| max.0.saturating_sub(high.0));
-            self.hard(&need, charge.0 > high.0.saturating_add(room / 4))
+            self.hard(&need, charge >= high)
         };
         Some(self.shortage(need, level))
     }
@@ -254,7 +256,7 @@ impl Look<'_> {
         };
         let paid = stall && (some >= STALLED || full >= STALLED / 2) || reclaiming || runs_out;
         let urgent = soon(URGENT.max(4 * self.needed)) || stall && full >= STANDSTILL;
-        match (paid && self.is_node_wide_of(need.signal), urgent, deep) {
+        match (paid, urgent, deep) {
             (false, ..) | (true, false, false) => Level::Mild,
             (true, true, _) => Level::Urgent,
             (true, false, true) => Level::Hard,
@@ -264,11 +266,7 @@ impl Look<'_> {
     /// Whether the machine itself reclaims. Pods that reclaim within their own limits stall as well, and that is their
     /// affair.
     fn is_node_wide(&self, signal: Signal) -> bool {
-        self.is_node_wide_of(Some(signal))
-    }
-
-    fn is_node_wide_of(&self, signal: Option<Signal>) -> bool {
-        if signal != Some(Signal::PressureMemoryFull) {
+        if signal != Signal::PressureMemoryFull {
             return true;
         }
         let (cost, _) = self.state.costs.within(RECENT);

@@ -2,7 +2,7 @@
 //!
 //! # Properties
 //! - A shielded, spent, ending or empty pod is never named; nor is any when the budget is used up.
-//! - A pod within its request is named only when memory runs out, pods are what fills it, and some pod that was over its
+//! - A pod within its request is named only when memory runs out, that pod is what fills it, and some pod that was over its
 //!   request was taken in vain.
 
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::decide::eviction::EvictionPolicy;
 use crate::decide::rank::{Profile, RankInputs, rank};
 use crate::model::pressure::{Barred, Need, PodFacts, Ranked, Signal, Snapshot};
 use crate::model::{BootTime, Bytes};
-use crate::state::pressure::{PressureState, outside};
+use crate::state::pressure::{CONFIDENT, PressureState, outside};
 
 /// How far ahead growth counts in the order.
 const HORIZON: Duration = Duration::from_secs(10);
@@ -41,14 +41,15 @@ impl View<'_> {
             return Err(self.why_nobody(&scratch.order));
         };
         let ours = self.policy.profile == Profile::Plimsoll && is_memory(shortage.need.signal);
-        if ours && best.excess == Bytes(0) && !self.last_resort(shortage) {
-            return Err(if self.is_outside() {
+        if !ours || best.excess > Bytes(0) {
+            return Ok(*best);
+        }
+        self.last_resort(shortage, &scratch.order)
+            .ok_or(if self.is_outside() {
                 Barred::OutsidePods
             } else {
                 Barred::WithinRequest
-            });
-        }
-        Ok(*best)
+            })
     }
 
     /// Puts all pods in order, barring those that the past speaks against.
@@ -94,12 +95,20 @@ impl View<'_> {
                 .is_some_and(|pod| pod.tasks >= node.tasks / 10)
     }
 
-    fn last_resort(&self, shortage: &Shortage) -> bool {
-        let pods_grow = {
-            let (all, outside) = (self.state.node_growth(), self.state.outside_growth());
-            outside.bytes_per_second < all.bytes_per_second / 2.0
+    /// The pod within its request that memory runs out for.
+    fn last_resort(&self, shortage: &Shortage, order: &[Ranked]) -> Option<Ranked> {
+        if !shortage.running_out || !self.state.victims.any_spent() {
+            return None;
+        }
+        let all = self.state.node_growth().bytes_per_second;
+        let feeds = |ranked: &&Ranked| {
+            ranked.barred.is_none() && ranked.confidence >= CONFIDENT && ranked.growth > all / 2.0
         };
-        shortage.running_out && self.state.victims.any_spent() && pods_grow
+        order
+            .iter()
+            .filter(feeds)
+            .max_by(|a, b| a.growth.total_cmp(&b.growth))
+            .copied()
     }
 
     /// Whether what takes the memory is outside the pods: more than is set aside for that, or, where nothing is, most of

@@ -1,4 +1,5 @@
-//! What a shortage costs: time in which tasks waited for memory, and allocations that had to reclaim.
+//! What a shortage costs: time in which tasks waited for memory, and allocations that had to reclaim; and how much there
+//! was before.
 //!
 //! # Properties
 //! - A counter that falls (another source, another boot) has moved by nothing.
@@ -9,8 +10,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::BootTime;
 use crate::model::pressure::NodeFigures;
+use crate::model::{BootTime, Bytes};
 
 /// How far back is known.
 pub const SPAN: Duration = Duration::from_secs(10);
@@ -64,7 +65,7 @@ impl Cost {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Costs {
-    past: VecDeque<(BootTime, Cost)>,
+    past: VecDeque<(BootTime, Cost, Bytes)>,
     now: Option<(BootTime, Cost)>,
 }
 
@@ -87,14 +88,14 @@ impl Costs {
     pub fn observe(&mut self, node: &NodeFigures, now: BootTime) {
         let cost = Cost::of(node);
         self.now = Some((now, cost));
-        if self.past.back().is_some_and(|(at, _)| now.since(*at) < STEP) {
+        if self.past.back().is_some_and(|(at, ..)| now.since(*at) < STEP) {
             return;
         }
         // One entry older than the span stays, so that the span is whole.
-        while self.past.len() >= ENTRIES || self.past.get(1).is_some_and(|(at, _)| now.since(*at) >= SPAN) {
+        while self.past.len() >= ENTRIES || self.past.get(1).is_some_and(|(at, ..)| now.since(*at) >= SPAN) {
             self.past.pop_front();
         }
-        self.past.push_back((now, cost));
+        self.past.push_back((now, cost, node.available));
     }
 
     /// By how much the counters moved within the last `span`, and over how much time that was seen; nothing without two
@@ -104,9 +105,9 @@ impl Costs {
         let Some((now, cost)) = self.now else {
             return Default::default();
         };
-        let before = self.past.iter().rev().find(|(at, _)| now.since(*at) >= span);
+        let before = self.past.iter().rev().find(|(at, ..)| now.since(*at) >= span);
         match before.or(self.past.front()) {
-            Some((at, before)) => (cost.since(*before), now.since(*at)),
+            Some((at, before, _)) => (cost.since(*before), now.since(*at)),
             None => Default::default(),
         }
     }
@@ -116,6 +117,13 @@ impl Costs {
     pub fn since(&self, moment: BootTime) -> Cost {
         let now = self.now.map_or(moment, |(now, _)| now);
         self.within(now.since(moment)).0
+    }
+
+    /// The most that `MemAvailable` was within the last ten seconds.
+    #[must_use]
+    pub fn peak_available(&self) -> Bytes {
+        let past = self.past.iter().map(|(_, _, available)| *available);
+        past.max().unwrap_or_default()
     }
 
     /// The part of the last ten seconds in which every task waited, in millionths.
