@@ -103,6 +103,17 @@ impl Shortage {
     }
 }
 
+/// How far below a threshold it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    /// Just below, and not from far.
+    Brush,
+    /// Well below.
+    Deep,
+    /// It came from well above within seconds.
+    Fell,
+}
+
 struct Look<'a> {
     node: &'a NodeFigures,
     policy: &'a EvictionPolicy,
@@ -138,17 +149,22 @@ impl Look<'_> {
             .costs
             .peak_available()
             .saturating_sub(self.node.available);
-        let deep = match signal {
-            Signal::MemoryAvailable | Signal::AllocatableMemoryAvailable => {
-                crossing.observed < crossing.at - crossing.at / 4 || fell.0 >= crossing.at
+        let depth = match signal {
+            Signal::MemoryAvailable | Signal::AllocatableMemoryAvailable if fell.0 >= crossing.at => {
+                Depth::Fell
             }
-            _ => true,
+            Signal::MemoryAvailable | Signal::AllocatableMemoryAvailable
+                if crossing.observed >= crossing.at - crossing.at / 4 =>
+            {
+                Depth::Brush
+            }
+            _ => Depth::Deep,
         };
         // Between the threshold and the margin it is on its way back: nobody has to go any more for that.
         let level = if !crossing.crossed && threshold.minimum_reclaim.is_none() {
             Level::Mild
         } else if threshold.is_hard() {
-            self.hard(&need, deep)
+            self.hard(&need, depth)
         } else if holds {
             Level::Soft
         } else {
@@ -177,7 +193,7 @@ impl Look<'_> {
         let level = if charge.0 < high.0 - high.0 / 4 {
             Level::Mild
         } else {
-            self.hard(&need, charge >= high)
+            self.hard(&need, if charge >= high { Depth::Deep } else { Depth::Brush })
         };
         Some(self.shortage(need, level))
     }
@@ -233,7 +249,7 @@ impl Look<'_> {
     }
 
     /// How far one may go where a hard threshold is crossed.
-    fn hard(&self, need: &Need, deep: bool) -> Level {
+    fn hard(&self, need: &Need, depth: Depth) -> Level {
         if !is_memory(need.signal) {
             return Level::Urgent;
         }
@@ -254,9 +270,15 @@ impl Look<'_> {
                 .is_some_and(|left| left <= FORESEEABLE),
             _ => soon(FORESEEABLE),
         };
-        let paid = stall && (some >= STALLED || full >= STALLED / 2) || reclaiming || runs_out;
-        let urgent = soon(URGENT.max(4 * self.needed)) || stall && full >= STANDSTILL;
-        match (paid, urgent, deep) {
+        // A steep fall that has just begun is not sure yet; where it came so far it is sure enough.
+        let steep = depth == Depth::Fell
+            && self
+                .state
+                .gone_at_newest(self.node)
+                .is_some_and(|left| left <= URGENT.max(4 * self.needed));
+        let paid = stall && (some >= STALLED || full >= STALLED / 2) || reclaiming || runs_out || steep;
+        let urgent = steep || soon(URGENT.max(4 * self.needed)) || stall && full >= STANDSTILL;
+        match (paid, urgent, depth != Depth::Brush) {
             (false, ..) | (true, false, false) => Level::Mild,
             (true, true, _) => Level::Urgent,
             (true, false, true) => Level::Hard,

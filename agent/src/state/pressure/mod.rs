@@ -219,6 +219,16 @@ impl PressureState {
         self.unavailable.growth()
     }
 
+    /// Until `MemAvailable` would be gone if it went on as between the last two looks; none when it did not fall.
+    #[must_use]
+    pub fn gone_at_newest(&self, node: &NodeFigures) -> Option<Duration> {
+        let newest = Growth {
+            bytes_per_second: self.unavailable.newest(),
+            confidence: 1.0,
+        };
+        newest.fills(node.available.0)
+    }
+
     /// How fast the charge of the pods' root grows.
     #[must_use]
     pub fn root_growth(&self) -> Growth {

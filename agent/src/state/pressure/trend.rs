@@ -64,6 +64,7 @@ pub struct Trend {
     at: BootTime,
     value: u64,
     slope: f64,
+    newest: f64,
     variance: f64,
     samples: u32,
 }
@@ -94,6 +95,7 @@ impl Trend {
             self.slope += WEIGHT * off;
             self.variance = (1.0 - WEIGHT) * (self.variance + WEIGHT * off * off);
         }
+        self.newest = slope;
         self.at = at;
         self.value = value;
         self.samples = self.samples.saturating_add(1);
@@ -121,10 +123,10 @@ impl Trend {
         }
     }
 
-    /// What the figure was at last, and when.
+    /// The growth between the last two samples, which need not last: nobody knows how sure it is.
     #[must_use]
-    pub fn last(&self) -> Option<(BootTime, u64)> {
-        (self.samples > 0).then_some((self.at, self.value))
+    pub fn newest(&self) -> f64 {
+        self.newest
     }
 }
 
