@@ -1,10 +1,13 @@
-//! Steering whom the kernel's OOM killer takes: `oom_score_adj` of every process of a cgroup.
+//! Steering whom the kernel's OOM killer takes: `oom_score_adj` of processes of a container.
 //!
 //! **Problem.** The kernel chooses a process, by its memory and its `oom_score_adj`; the agent chooses pods. A value has to be
-//! set for each process, among those that fork while it is being set. **How.** Each process is held by its directory in
-//! `/proc`; then the cgroup's list is read again, so that a pid that went to another process meanwhile is not touched; each
-//! write is read back. A child has its parent's value, so the round after which none is to be changed was the last. What
-//! each process had is kept ([`ScoreMemo`]) and put back by [`restore`].
+//! set for each process, among those that fork while it is being set, and what each had must be put back. **How.** Each
+//! process is held by its directory in `/proc`; then the cgroup's list is read again, so that a pid that went to another
+//! process meanwhile is not touched; each write is read back. A child has its parent's value, so the round after which none
+//! is to be changed was the last.
+//!
+//! **Start.** What a process had before the agent wrote it ([`Scores::start`]) is kept by its identity. One that is new has
+//! it from its parent: if the agent has given its value to the container's processes of some start, that is its start too.
 
 use std::collections::BTreeMap;
 use std::ffi::CStr;
@@ -18,40 +21,23 @@ use super::MemoryCgroup;
 use super::cgroup::{open_in, read_start};
 use super::killer::{each_cgroup, each_process};
 use super::parse;
-use crate::model::{OomScoreAdj, ProcessIdentity};
+use crate::model::{CgroupId, OomScoreAdj, ProcessIdentity};
 
 /// Rounds, at most.
 const ROUNDS: usize = 16;
 /// Processes held at a time.
 const CHUNK: usize = 256;
 
-/// What processes had before they were steered.
+/// What processes had before they were steered, and what the agent gave them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ScoreMemo {
-    before: BTreeMap<ProcessIdentity, OomScoreAdj>,
+pub struct Scores {
+    /// Of each process that the agent wrote, with its container's cgroup.
+    starts: BTreeMap<ProcessIdentity, (CgroupId, OomScoreAdj)>,
+    /// By container and the value given to its processes: the start of those.
+    given: BTreeMap<(CgroupId, OomScoreAdj), OomScoreAdj>,
 }
 
-impl ScoreMemo {
-    /// What the process had before, if it was steered.
-    #[must_use]
-    pub fn before(&self, process: ProcessIdentity) -> Option<OomScoreAdj> {
-        self.before.get(&process).copied()
-    }
-
-    /// How many are steered.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.before.len()
-    }
-
-    /// Whether none is.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.before.is_empty()
-    }
-}
-
-/// What came of it.
+/// What came of a write.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Scored {
     /// Values written and read back.
@@ -64,53 +50,76 @@ pub struct Scored {
     pub refused: Option<(u32, i32)>,
 }
 
-/// Gives every process of the cgroup and below this value.
-///
-/// # Errors
-/// The cgroup cannot be read; the error number, `ENODEV` when it is gone.
-pub fn steer(cgroup: &MemoryCgroup, value: OomScoreAdj, memo: &mut ScoreMemo) -> Result<Scored, i32> {
-    apply(cgroup, |process, now| {
-        (now != value).then(|| {
-            memo.before.entry(process).or_insert(now);
-            value
-        })
-    })
-}
+impl Scores {
+    /// What a process of that container, which has `now`, had before the agent wrote it or its ancestors.
+    pub fn start(&mut self, container: CgroupId, process: ProcessIdentity, now: OomScoreAdj) -> OomScoreAdj {
+        match (self.starts.get(&process), self.given.get(&(container, now))) {
+            (Some((_, start)), _) => *start,
+            // Kept, for the next value may be given to others too.
+            (None, Some(start)) => {
+                self.starts.insert(process, (container, *start));
+                *start
+            }
+            (None, None) => now,
+        }
+    }
 
-/// Puts back what processes of the cgroup had before they were steered to `steered`; those that were born since then get
-/// `launched`, the value that the container started with. One that has chosen another value since keeps it.
-///
-/// # Errors
-/// The cgroup cannot be read; the error number, `ENODEV` when it is gone.
-pub fn restore(
-    cgroup: &MemoryCgroup,
-    steered: OomScoreAdj,
-    launched: OomScoreAdj,
-    memo: &mut ScoreMemo,
-) -> Result<Scored, i32> {
-    let scored = apply(cgroup, |process, now| {
-        let before = memo.before(process).unwrap_or(launched);
-        (now == steered && before != steered).then_some(before)
-    })?;
-    Ok(scored)
-}
+    /// Gives `to` to every process of the container that started with `start`; with both the same, puts it back.
+    ///
+    /// # Errors
+    /// The cgroup cannot be read; the error number, `ENODEV` when it is gone.
+    pub fn write(
+        &mut self,
+        container: &MemoryCgroup,
+        start: OomScoreAdj,
+        to: OomScoreAdj,
+    ) -> Result<Scored, i32> {
+        let id = container.id();
+        if to != start {
+            self.given.insert((id, to), start);
+        }
+        let scored = apply(container, to, |process, now| {
+            let wanted = self.start(id, process, now) == start && now != to;
+            if wanted {
+                self.starts.entry(process).or_insert((id, start));
+            }
+            wanted
+        })?;
+        if to == start && scored.settled {
+            self.given
+                .retain(|(container, _), given| *container != id || *given != start);
+            self.starts
+                .retain(|_, (container, was)| *container != id || *was != start);
+        }
+        Ok(scored)
+    }
 
-impl ScoreMemo {
-    /// Forgets processes that are not there any more, or all once a cgroup is restored.
-    pub fn retain(&mut self, mut keep: impl FnMut(ProcessIdentity) -> bool) {
-        self.before.retain(|process, _| keep(*process));
+    /// Forgets a container that is gone.
+    pub fn forget(&mut self, container: CgroupId) {
+        self.given.retain(|(id, _), _| *id != container);
+        self.starts.retain(|_, (id, _)| *id != container);
+    }
+
+    /// How many processes are steered, as far as they were seen.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.starts.len()
+    }
+
+    /// Whether none is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.starts.is_empty()
     }
 }
 
 /// A process held by its directory.
-struct Held {
-    dir: OwnedFd,
-    wanted: OomScoreAdj,
-}
+struct Held(OwnedFd);
 
 fn apply(
     cgroup: &MemoryCgroup,
-    mut wish: impl FnMut(ProcessIdentity, OomScoreAdj) -> Option<OomScoreAdj>,
+    to: OomScoreAdj,
+    mut wish: impl FnMut(ProcessIdentity, OomScoreAdj) -> bool,
 ) -> Result<Scored, i32> {
     let mut scored = Scored::default();
     let mut held: Vec<(i32, Held)> = Vec::new();
@@ -133,7 +142,7 @@ fn apply(
             wished += held.len();
             each_process(dir, &mut |pid| {
                 if let Ok(at) = held.binary_search_by_key(&pid, |(pid, _)| *pid) {
-                    match set(&held[at].1) {
+                    match set(&held[at].1, to) {
                         Ok(()) => scored.written += 1,
                         Err(Errno::SRCH | Errno::NOENT) => {}
                         Err(errno) => {
@@ -154,61 +163,71 @@ fn apply(
 }
 
 /// Takes hold of a process, if its value is to be changed.
-fn hold(
-    pid: i32,
-    wish: &mut impl FnMut(ProcessIdentity, OomScoreAdj) -> Option<OomScoreAdj>,
-) -> Option<Held> {
+fn hold(pid: i32, wish: &mut impl FnMut(ProcessIdentity, OomScoreAdj) -> bool) -> Option<Held> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let mut path = [0; 32];
     let dir = rustix::fs::open(proc_path(pid, None, &mut path)?, flags, Mode::empty()).ok()?;
     let mut buffer = [0; 1024];
-    let stat = read_in(dir.as_fd(), c"stat", &mut buffer).ok()?;
-    let (start_ticks, exiting) = start_of(stat)?;
+    let facts = facts_of(read_in(dir.as_fd(), c"stat", &mut buffer).ok()?)?;
     // Recent kernels show 0 for a process on its way out.
-    if exiting {
+    if facts.exiting {
         return None;
     }
     let process = ProcessIdentity {
         pid: pid.unsigned_abs(),
-        start_ticks,
+        start_ticks: facts.start_ticks,
     };
     let now = score(read_in(dir.as_fd(), c"oom_score_adj", &mut buffer).ok()?)?;
-    let wanted = wish(process, now)?;
-    Some(Held { dir, wanted })
+    wish(process, now).then_some(Held(dir))
 }
 
 /// Writes the value and reads it back.
-fn set(held: &Held) -> Result<(), Errno> {
-    let file = open_in(held.dir.as_fd(), c"oom_score_adj", OFlags::WRONLY)?;
+fn set(held: &Held, to: OomScoreAdj) -> Result<(), Errno> {
+    let file = open_in(held.0.as_fd(), c"oom_score_adj", OFlags::WRONLY)?;
     let mut text = [0; 8];
     let mut rest = &mut text[..];
     // At most six characters.
-    write!(rest, "{}", held.wanted).map_err(|_| Errno::INVAL)?;
+    write!(rest, "{to}").map_err(|_| Errno::INVAL)?;
     let left = rest.len();
     let length = text.len() - left;
     rustix::io::retry_on_intr(|| rustix::io::write(&file, &text[..length]))?;
     let mut buffer = [0; 32];
-    let now = score(read_in(held.dir.as_fd(), c"oom_score_adj", &mut buffer)?);
-    (now == Some(held.wanted)).then_some(()).ok_or(Errno::IO)
+    let now = score(read_in(held.0.as_fd(), c"oom_score_adj", &mut buffer)?);
+    (now == Some(to)).then_some(()).ok_or(Errno::IO)
 }
 
-fn score(content: &[u8]) -> Option<OomScoreAdj> {
+pub(super) fn score(content: &[u8]) -> Option<OomScoreAdj> {
     let line = parse::lines(content).next()?;
     let (digits, sign) = line.strip_prefix(b"-").map_or((line, 1), |digits| (digits, -1));
     let number = i16::try_from(parse::decimal(digits)?).ok()?;
     Some(OomScoreAdj(sign * number))
 }
 
-/// The start time, field 22 of `/proc/PID/stat`, and whether the process is ending (`PF_EXITING` in field 9, or a zombie).
-/// The name before may hold anything; the last `)` ends it.
-fn start_of(stat: &[u8]) -> Option<(u64, bool)> {
+/// What `/proc/PID/stat` says.
+pub(super) struct Facts {
+    /// When it started, in clock ticks since boot.
+    pub(super) start_ticks: u64,
+    /// Whether it ends, or is dead.
+    pub(super) exiting: bool,
+    /// Whether it is a thread of the kernel.
+    pub(super) kernel: bool,
+}
+
+/// Reads state, flags (field 9) and start time (field 22). The name before may hold anything; the last `)` ends it.
+pub(super) fn facts_of(stat: &[u8]) -> Option<Facts> {
+    /// `PF_EXITING` and `PF_KTHREAD` of the kernel's `sched.h`.
     const EXITING: u64 = 0x4;
+    const KERNEL: u64 = 0x20_0000;
     let close = stat.iter().rposition(|byte| *byte == b')')?;
     let mut words = stat.get(close + 2..)?.split(|byte| *byte == b' ');
     let state = words.next()?;
     let flags = parse::decimal(words.nth(5)?)?;
-    let start = parse::decimal(words.nth(12)?)?;
-    Some((start, matches!(state, b"Z" | b"X") || flags & EXITING != 0))
+    let start_ticks = parse::decimal(words.nth(12)?)?;
+    Some(Facts {
+        start_ticks,
+        exiting: matches!(state, b"Z" | b"X") || flags & EXITING != 0,
+        kernel: flags & KERNEL != 0,
+    })
 }
 
 /// Reads a file of a process that has this pid now. Allocates nothing.
@@ -219,7 +238,8 @@ pub(super) fn read_of<'a>(pid: i32, file: &CStr, buffer: &'a mut [u8]) -> Result
     read_start(fd.as_fd(), buffer)
 }
 
-fn read_in<'a>(dir: BorrowedFd<'_>, file: &CStr, buffer: &'a mut [u8]) -> Result<&'a [u8], Errno> {
+/// Reads a file of a process whose directory is held. Allocates nothing.
+pub(super) fn read_in<'a>(dir: BorrowedFd<'_>, file: &CStr, buffer: &'a mut [u8]) -> Result<&'a [u8], Errno> {
     let fd = open_in(dir, file, OFlags::RDONLY)?;
     read_start(fd.as_fd(), buffer)
 }
@@ -234,4 +254,44 @@ fn proc_path<'a>(pid: i32, file: Option<&CStr>, buffer: &'a mut [u8]) -> Option<
     }
     rest.write_all(b"\0").ok()?;
     CStr::from_bytes_until_nul(buffer).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_pass_for_other_fields() {
+        let fields = "S 1 1 1 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 4711 1 1";
+        for name in ["sh", "a) Z 1 1 1 0 -1 4 (", ") ("] {
+            let facts = facts_of(format!("12 ({name}) {fields}\n").as_bytes()).unwrap();
+            assert_eq!(
+                (facts.start_ticks, facts.exiting, facts.kernel),
+                (4711, false, false),
+                "{name}"
+            );
+        }
+        let kernel = facts_of(b"2 (kthreadd) S 0 0 0 0 -1 2129984 0 0 0 0 0 0 0 0 20 0 1 0 4 0 0\n");
+        assert!(kernel.unwrap().kernel);
+        assert!(facts_of(b"12 (sh) S 1\n").is_none() && facts_of(b"").is_none() && facts_of(b")").is_none());
+    }
+
+    #[test]
+    fn a_child_has_the_start_of_those_whose_value_it_has() {
+        let process = |pid| ProcessIdentity { pid, start_ticks: 1 };
+        let (pod, other) = (CgroupId(1), CgroupId(2));
+        let mut scores = Scores::default();
+        assert_eq!(scores.start(pod, process(1), OomScoreAdj(300)), OomScoreAdj(300));
+        assert!(scores.is_empty(), "who was never written is not remembered");
+        scores.given.insert((pod, OomScoreAdj(900)), OomScoreAdj(300));
+        assert_eq!(scores.start(pod, process(2), OomScoreAdj(900)), OomScoreAdj(300));
+        assert_eq!(
+            scores.start(other, process(3), OomScoreAdj(900)),
+            OomScoreAdj(900)
+        );
+        // It keeps it, whatever it is given later.
+        assert_eq!(scores.start(pod, process(2), OomScoreAdj(-5)), OomScoreAdj(300));
+        scores.forget(pod);
+        assert_eq!(scores.start(pod, process(2), OomScoreAdj(900)), OomScoreAdj(900));
+    }
 }

@@ -9,7 +9,7 @@ use plimsoll::act::kill::{KillOutcome, kill};
 use plimsoll::kernel::cgroup_fs::CgroupFs;
 use plimsoll::kernel::clock::RealClock;
 use plimsoll::kernel::pressure::contract::{Host, check};
-use plimsoll::kernel::pressure::{Alarm, Alarms, Killing, MemoryCgroup, RealKiller, Watch, scores};
+use plimsoll::kernel::pressure::{Alarm, Alarms, Killing, MemoryCgroup, RealKiller, Scores, Watch};
 use plimsoll::model::{ControlFile, OomScoreAdj};
 
 use super::{Pod, Pods, alarm, now};
@@ -137,14 +137,14 @@ fn scores_can_be_lowered_and_put_back() {
     let pods = Pods::new();
     let pod = pods.pod("score", &[]);
     pods.holder(&pod, 1);
-    let mut memo = scores::ScoreMemo::default();
-    let scored = scores::steer(&pod.cgroup, OomScoreAdj(-500), &mut memo).unwrap();
+    let mut scores = Scores::default();
+    let (start, steered) = (OomScoreAdj(0), OomScoreAdj(-500));
+    let scored = scores.write(&pod.cgroup, start, steered).unwrap();
     assert!(
         scored.settled && scored.written >= 2 && scored.refused.is_none(),
         "{scored:?}"
     );
-    let (steered, launched) = (OomScoreAdj(-500), OomScoreAdj(0));
-    let restored = scores::restore(&pod.cgroup, steered, launched, &mut memo).unwrap();
+    let restored = scores.write(&pod.cgroup, start, start).unwrap();
     assert_eq!((restored.written, restored.settled), (scored.written, true));
 }
 

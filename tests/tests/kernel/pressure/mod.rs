@@ -18,6 +18,7 @@ use plimsoll::model::{BootTime, CgroupPath, ControlFile};
 use crate::support::{TestRoot, path, until};
 
 const LONG: Duration = Duration::from_secs(60);
+const CONTROLLERS: &str = "+memory +cpu +pids";
 
 /// A root with pods in it.
 struct Pods {
@@ -26,9 +27,11 @@ struct Pods {
 
 impl Pods {
     fn new() -> Self {
-        Self {
-            root: TestRoot::new(),
-        }
+        let root = TestRoot::new();
+        root.fs()
+            .write(&CgroupPath::ROOT, ControlFile::SubtreeControl, CONTROLLERS)
+            .unwrap();
+        Self { root }
     }
 
     fn fs(&self) -> &RealCgroupFs {
@@ -40,7 +43,7 @@ impl Pods {
         let at = path(name);
         self.fs().create(&at).unwrap();
         self.fs()
-            .write(&at, ControlFile::SubtreeControl, "+memory +cpu +pids")
+            .write(&at, ControlFile::SubtreeControl, CONTROLLERS)
             .unwrap();
         self.fs().write(&at, ControlFile::MemorySwapMax, "0").unwrap();
         for (file, value) in limits {

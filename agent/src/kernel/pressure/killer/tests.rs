@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use super::contract::{Host, check};
 use super::*;
-use crate::kernel::pressure::MemoryCgroup;
-use crate::kernel::pressure::scores::{self, ScoreMemo};
+use crate::kernel::pressure::{Container, MemoryCgroup, ProcessReader, Scores};
 use crate::kernel::process::CgroupBed;
+use crate::model::pressure::Owner;
 use crate::model::{Bytes, OomScoreAdj};
 
 struct InMemory(FakeKiller);
@@ -229,28 +229,62 @@ fn scores_reach_every_process_and_those_it_makes_and_come_back() {
         scores.collect()
     };
     until(|| scores_of(&machine).contains(&300));
-    let mut memo = ScoreMemo::default();
-    let scored = scores::steer(&victim, OomScoreAdj(900), &mut memo).unwrap();
+    let launched: i32 = fs::read_to_string("/proc/self/oom_score_adj")
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap();
+    let at = |score: i32| OomScoreAdj(score.try_into().unwrap());
+    assert_ne!(launched, 300);
+    let mut scores = Scores::default();
+    let scored = scores.write(&victim, at(300), at(900)).unwrap();
     assert!(
-        scored.settled && scored.written >= 3 && scored.refused.is_none(),
+        scored.settled && scored.written >= 2 && scored.refused.is_none(),
         "{scored:?}"
     );
-    assert!(memo.len() >= 3);
     std::thread::sleep(Duration::from_millis(100));
     // One that is ending shows 0.
     let steered = scores_of(&machine);
+    assert!(steered.contains(&900) && !steered.contains(&300), "{steered:?}");
     assert!(
-        steered.len() >= 3 && steered.iter().all(|score| [0, 900].contains(score)),
-        "{steered:?}"
+        steered.contains(&launched),
+        "those who started otherwise are not touched: {steered:?}"
     );
-    let again = scores::steer(&victim, OomScoreAdj(900), &mut memo).unwrap();
+    let again = scores.write(&victim, at(300), at(900)).unwrap();
     assert_eq!(
         (again.written, again.settled),
         (0, true),
         "children have their parents'"
     );
-    let restored = scores::restore(&victim, OomScoreAdj(900), OomScoreAdj(200), &mut memo).unwrap();
-    assert!(restored.settled && restored.refused.is_none(), "{restored:?}");
+    let owner = Owner { pod: 3, container: 1 };
+    let containers = [Container {
+        owner,
+        cgroup: victim.clone(),
+    }];
+    let mut processes = Vec::new();
+    ProcessReader::default()
+        .read(&containers, &mut scores, &mut processes)
+        .unwrap();
+    let children: Vec<_> = processes
+        .iter()
+        .filter(|process| process.owner == Some(owner))
+        .collect();
+    let steered: Vec<_> = children
+        .iter()
+        .filter(|process| process.start == at(300))
+        .collect();
+    assert!(
+        steered.len() >= 2
+            && steered
+                .iter()
+                .all(|process| process.oom_score_adj == at(900) || process.exempt)
+    );
+    assert!(children.len() > steered.len() && processes.len() > children.len());
+    let restored = scores.write(&victim, at(300), at(300)).unwrap();
+    assert!(
+        restored.settled && restored.refused.is_none() && scores.is_empty(),
+        "{restored:?}"
+    );
     let back = scores_of(&machine);
     assert!(back.contains(&300) && !back.contains(&900), "{back:?}");
     machine.killer.signal(&victim).unwrap();
@@ -258,6 +292,6 @@ fn scores_reach_every_process_and_those_it_makes_and_come_back() {
         machine.settle();
         !machine.killer.populated(&victim).unwrap()
     });
-    let gone = scores::steer(&victim, OomScoreAdj(1), &mut memo).unwrap();
+    let gone = scores.write(&victim, at(300), at(1)).unwrap();
     assert_eq!((gone.written, gone.settled), (0, true));
 }
