@@ -252,8 +252,10 @@ impl Alarms {
         Waker(self.waker.clone())
     }
 
-    /// Watches a cgroup. What the kernel refuses is in the answer, the rest wakes.
+    /// Watches a cgroup, in place of what was watched of it before. What the kernel refuses is in the answer, the rest
+    /// wakes.
     pub fn watch(&mut self, cgroup: &MemoryCgroup, watch: Watch) -> Armed {
+        self.forget(cgroup.id());
         let mut armed = Armed::default();
         let id = Some(cgroup.id());
         let mut note = |file, result: Result<(), Errno>| {

@@ -108,6 +108,11 @@ fn a_cgroup_that_is_forgotten_wakes_nobody_and_its_places_are_used_again() {
     };
     for _ in 0..3 {
         assert_eq!(alarms.watch(&cgroup, watch), Armed::default());
+        assert_eq!(
+            alarms.watch(&cgroup, watch),
+            Armed::default(),
+            "in place of the first"
+        );
         assert_eq!(alarms.sources.len(), 2);
         alarms.forget(cgroup.id());
     }

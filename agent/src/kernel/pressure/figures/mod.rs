@@ -25,6 +25,7 @@ use rustix::io::Errno;
 
 use super::cgroup::{MemoryCgroup, read_start};
 use crate::kernel::clock::{Clock, RealClock};
+use crate::model::Bytes;
 use crate::model::pressure::{NodeFigures, PodFigures};
 use node::MachineFiles;
 use pod::PodFiles;
@@ -85,6 +86,7 @@ impl FiguresReader {
     }
 
     /// Sets the pods, in the order in which their figures are to come. What was known of those that stay, is kept.
+    /// A new one has no processes before the first full sweep.
     pub fn set_pods(&mut self, pods: &[Arc<MemoryCgroup>]) {
         let mut before = std::mem::take(&mut self.pods);
         self.pods = pods
@@ -133,6 +135,14 @@ impl FiguresReader {
         pods.clear();
         pods.extend(self.pods.iter().map(|files| files.figures));
         Ok(())
+    }
+
+    /// What a pod's largest process has, which [`ProcessReader`](super::ProcessReader) tells; it stays in the figures until
+    /// it is set again.
+    pub fn set_largest_process(&mut self, pod: usize, has: Bytes) {
+        if let Some(files) = self.pods.get_mut(pod).filter(|files| !files.gone) {
+            files.figures.largest_process = has;
+        }
     }
 
     /// Reads one pod anew, for the look before the act.

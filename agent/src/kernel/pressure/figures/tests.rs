@@ -287,6 +287,15 @@ fn pods_keep_their_descriptors_and_their_order() {
     assert!(!reader.is_gone(0) && reader.is_gone(3));
     assert_eq!(reader.read_pod(1).map(|pod| pod.current), Some(Bytes(9)));
     assert_eq!(reader.read_pod(3), None);
+    reader.set_largest_process(1, Bytes(77));
+    reader.set_largest_process(3, Bytes(78));
+    let largest = |figures: &[PodFigures]| {
+        figures
+            .iter()
+            .map(|pod| pod.largest_process.0)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(largest(&read(&mut reader, Sweep::Quick).1), [0, 77, 0]);
 }
 
 proptest! {
