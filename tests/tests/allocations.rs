@@ -16,14 +16,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plimsoll::act::kill::{KillOutcome, kill};
-use plimsoll::kernel::clock::RealClock;
-use plimsoll::kernel::journal::Slot;
+use plimsoll::kernel::clock::{Clock, RealClock};
 use plimsoll::kernel::pressure::{
-    Alarm, Alarms, FiguresReader, Killing, MemoryCgroup, RealKiller, Signalled, Sweep, Watch,
+    Alarm, Alarms, Evidence, EvidenceFile, FiguresReader, Killing, MemoryCgroup, RealKiller, Signalled,
+    Sweep, Watch,
 };
 use plimsoll::kernel::process::CgroupBed;
-use plimsoll::model::pressure::{NodeFigures, PodFigures};
-use plimsoll::model::{Bytes, CgroupId};
+use plimsoll::model::Bytes;
+use plimsoll::model::pressure::NodeFigures;
 
 /// The system's allocator, that counts per thread.
 struct Counting;
@@ -118,7 +118,7 @@ fn from_the_wake_to_the_kill_signal_nothing_is_allocated() {
     reader.set_pods(&pods);
     let (mut node, mut figures) = (NodeFigures::default(), Vec::with_capacity(pods.len()));
     let mut killer = RealKiller::new().unwrap();
-    let mut evidence = Slot::open(&directory.path().join("evidence")).unwrap();
+    let mut evidence = EvidenceFile::open(&directory.path().join("evidence")).unwrap();
 
     // The victim's coming is what wakes.
     let script = format!("echo $$ > {}/cgroup.procs; exec sleep 1000", bed.path.display());
@@ -132,8 +132,18 @@ fn from_the_wake_to_the_kill_signal_nothing_is_allocated() {
         reader.read(Sweep::Quick, &mut node, &mut figures).unwrap();
         reader.read(Sweep::Full, &mut node, &mut figures).unwrap();
         let again = reader.read_pod(60);
+        let now = RealClock.now();
+        let record = Evidence {
+            decision: 1,
+            cgroup: victim.id(),
+            woken: now,
+            decided: now,
+            signalled: None,
+            charge: Bytes(0),
+            predicted: Bytes(0),
+        };
         let outcome = kill(&mut killer, &victim, victim.id(), &RealClock, || {
-            evidence.put(&(victim.id(), &figures[60])).unwrap();
+            evidence.write(&record)
         });
         (woken, again.is_some(), outcome)
     });
@@ -153,8 +163,7 @@ fn from_the_wake_to_the_kill_signal_nothing_is_allocated() {
         counted, 0,
         "allocations from the wake to the signal, and to what follows it"
     );
-    let written: Option<(CgroupId, PodFigures)> = evidence.get().unwrap();
-    assert_eq!(written, Some((victim.id(), figures[60])));
+    assert_eq!(evidence.read().map(|written| written.cgroup), Some(victim.id()));
     child.wait().unwrap();
 
     // One by one, as on old kernels.

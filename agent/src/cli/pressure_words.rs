@@ -101,6 +101,7 @@ const fn cause(cause: SpentCause) -> &'static str {
 pub(super) fn outcome(outcome: &Outcome) -> String {
     match outcome {
         Outcome::DryRun => "not done: dry run".to_owned(),
+        Outcome::Watched => "watched".to_owned(),
         Outcome::Begun => "under way".to_owned(),
         Outcome::Relieved { freed } => format!("freed {freed}"),
         Outcome::Spent {

@@ -138,7 +138,9 @@ impl PressureCounters {
             counters.acts.get_or_create_owned(&rung_label(rung));
             counters.freed.get_or_create_owned(&rung_label(rung));
         }
-        for outcome in ["relieved", "spent", "stale", "nobody", "failed", "dry_run"] {
+        for outcome in [
+            "relieved", "spent", "stale", "nobody", "failed", "dry_run", "watched",
+        ] {
             counters.decisions.get_or_create_owned(&OutcomeLabel { outcome });
         }
         for cause in CAUSES {
@@ -207,6 +209,14 @@ impl PressureCounters {
         }
     }
 
+    /// A decision was left, since things had changed right before the act.
+    pub fn stale(&self) {
+        let outcome = "stale";
+        self.decisions
+            .get_or_create_owned(&OutcomeLabel { outcome })
+            .inc();
+    }
+
     /// It is known what came of a decision.
     pub fn settled(&self, record: &DecisionRecord) {
         let times = &record.times;
@@ -218,6 +228,7 @@ impl PressureCounters {
         let outcome = match &record.outcome {
             Outcome::Begun => return,
             Outcome::DryRun => "dry_run",
+            Outcome::Watched => "watched",
             Outcome::Relieved { freed } => {
                 self.freed(record.rung, *freed);
                 "relieved"

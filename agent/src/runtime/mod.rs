@@ -1,6 +1,6 @@
 //! The running agent: the event loop that feeds the engine and tells the world.
 //!
-//! One thread does it all. It sleeps until something happens: a manifest changed, a process of a container ended, the
+//! One thread does it all but guarding memory, for which [`guard`] has one of its own. It sleeps until something happens: a manifest changed, a process of a container ended, the
 //! kernel told of a cgroup or an OOM kill, a period is over, a signal came, somebody asks for a report. Each becomes a
 //! call of the [`engine`]. A report is made when it is asked for, and at most once after each change.
 
@@ -10,6 +10,7 @@ mod events;
 mod exclusive;
 mod ground;
 pub mod guard;
+mod guarded;
 mod import;
 mod plan;
 mod replay;
@@ -41,6 +42,7 @@ use crate::observe::pods::directory::{DEBOUNCE, PodDirectory};
 use engine::{Engine, SampleTime, Settings, Surroundings};
 use exclusive::Exclusive;
 use ground::Ground;
+use guarded::Guarded;
 use sampler::Sampler;
 use serve::Served;
 use watching::{Loading, Watching};
@@ -81,6 +83,8 @@ struct Agent {
     manifests: Readiness,
     watching: Watching,
     exclusive: Exclusive,
+    /// The guard over memory; none where the kernel refused what it needs.
+    guarded: Option<Guarded>,
     /// The machine's CPUs, where some are given out.
     cpus: Option<CpuWatch>,
     settings: Settings,
@@ -117,6 +121,9 @@ impl Agent {
             manifests,
             watching: Watching::default(),
             exclusive: Exclusive::default(),
+            guarded: Guarded::start(&config, &ground.directory)
+                .inspect_err(|error| error!(%error, "nobody guards memory"))
+                .ok(),
             cpus: gives_cpus
                 .then(|| CpuWatch::new(Machine::default()))
                 .transpose()?,
@@ -164,9 +171,11 @@ impl Agent {
                 probes = loading.done() => {
                     self.watching.take(&self.config, probes?)?;
                     self.engine.set_oom_probe(self.watching.tells_of_oom());
+                    self.share_shortages();
                     heap::give_back();
                     self.sample();
                 }
+                news = Self::guards_news(self.guarded.as_ref()) => news.context("the guard's news")?,
                 told = self.watching.told() => {
                     told.context("the probes' events")?;
                     self.take_probe_events();
@@ -186,8 +195,10 @@ impl Agent {
                 _ = reconcile.tick() => self.pass(),
                 _ = usage.tick() => self.sample(),
             }
+            self.hear_guard();
             self.look_for_strangers();
             self.watch_fresh();
+            self.share_roster();
         }
         tell_systemd(notify::stopping());
         self.served.close(&self.config);
@@ -248,6 +259,8 @@ impl Agent {
 
     /// Takes in the end of a process, and of all others that ended meanwhile.
     fn processes_ended(&mut self, first: ProcessIdentity) {
+        // Who was killed by the guard is not to be started again.
+        self.hear_guard();
         let mut ended = vec![first];
         ended.extend(std::iter::from_fn(|| self.ended.1.try_recv().ok()));
         // What a probe heard of its end tells how, when it was another's child.
@@ -285,8 +298,9 @@ impl Agent {
             probes: self.watching.reports.clone(),
             booted_at: wall.saturating_sub(now.0),
         };
-        self.served
-            .publish(Arc::new(self.engine.report(surroundings, now)));
+        let mut report = self.engine.report(surroundings, now);
+        report.pressure = self.guarded.as_mut().map(|guarded| guarded.report(now));
+        self.served.publish(Arc::new(report));
     }
 }
 

@@ -26,6 +26,7 @@
 
 mod begin;
 mod ladder;
+mod outlook;
 mod recheck;
 mod shortage;
 mod signals;
@@ -34,6 +35,7 @@ mod victim;
 use std::time::Duration;
 
 pub use begin::{begin, leaving};
+pub use outlook::{Outlook, outlook};
 pub use recheck::still_holds;
 
 use crate::decide::eviction::EvictionPolicy;

@@ -13,6 +13,8 @@ use crate::model::{BootTime, Bytes, Namespace, PodName, PodUid};
 pub enum Outcome {
     /// It was only thought of: `--dry-run`.
     DryRun,
+    /// Nothing had to be done yet.
+    Watched,
     /// It is under way.
     Begun,
     /// The memory came back.

@@ -1,0 +1,369 @@
+//! The guard's thread: it sleeps until something happens to memory, and has the guard look.
+//!
+//! **Problem.** The main loop places pods and reads hundreds of files; a pod that takes a gibibyte a second does not wait
+//! for it. **How.** A thread of its own, real-time, with its memory locked, that does nothing else. The main loop hands it
+//! orders ([`GuardThread::order`]) and takes its news ([`Outbox`]); neither ever waits for the other.
+//!
+//! A pod that stands at its own limit raises an alarm every ten milliseconds for as long as it stands there. That is its own
+//! affair, and is looked at every [`LOCAL_GAP`] only.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tracing::{debug, error, warn};
+
+use super::core::Guard;
+use super::machine::{HeldPod, Machine};
+use super::outbox::Outbox;
+use crate::decide::eviction::EvictionPolicy;
+use crate::kernel::clock::{Clock, RealClock};
+use crate::kernel::ebpf::Shortages;
+use crate::kernel::pressure::{
+    Alarm, Alarms, Armed, EvidenceFile, FiguresReader, LimitWriter, MemoryCgroup, RealKiller, Waker, Watch,
+    thread,
+};
+use crate::model::pressure::{Domain, PodFacts, Snapshot};
+use crate::model::{BootTime, CgroupId};
+use crate::state::pressure::{PressureState, Taking, Victim};
+
+/// How often pods at their own limits are looked at.
+const LOCAL_GAP: Duration = Duration::from_millis(50);
+/// How often the main loop gets to see all that the guard knows.
+const VIEW_EVERY: Duration = Duration::from_secs(1);
+/// Limits that can wait to be written.
+const WRITES: usize = 64;
+/// Descriptors of one pod, and of everything else.
+const DESCRIPTORS: (u64, u64) = (16, 1024);
+/// A kill that was under way when the agent before this one died is waited for so long.
+const RESUMED: Duration = Duration::from_secs(2);
+
+/// What the main loop has for the guard.
+pub(crate) enum Order {
+    /// These pods have a place now.
+    Pods {
+        /// What is known of each.
+        roster: Vec<PodFacts>,
+        /// The same, open.
+        held: Vec<HeldPod>,
+        /// Levels above them to be watched.
+        levels: Vec<Arc<MemoryCgroup>>,
+        /// Those that end anyway, and when they are gone.
+        leaving: Vec<(CgroupId, BootTime)>,
+    },
+    /// The probe that tells of shortages.
+    Shortages(Box<Shortages>),
+}
+
+/// All that the guard knows at one moment.
+#[derive(Debug, Clone)]
+pub(crate) struct View {
+    /// The pods.
+    pub(crate) roster: Vec<PodFacts>,
+    /// Their figures.
+    pub(crate) snapshot: Snapshot,
+    /// What it remembers.
+    pub(crate) state: PressureState,
+    /// Alarms that are armed.
+    pub(crate) alarms: usize,
+}
+
+/// What the guard is started with.
+pub(crate) struct Start {
+    /// The settings.
+    pub(crate) policy: EvictionPolicy,
+    /// The number of the last decision.
+    pub(crate) decided: u64,
+    /// The pods' root.
+    pub(crate) root: MemoryCgroup,
+    /// A directory on the file system of state and volumes.
+    pub(crate) nodefs: PathBuf,
+    /// Where evidence of a kill is kept.
+    pub(crate) evidence: PathBuf,
+    /// Most pods.
+    pub(crate) pods: u64,
+}
+
+#[derive(Default)]
+struct Shared {
+    orders: Mutex<Vec<Order>>,
+    view: Mutex<Option<View>>,
+}
+
+/// The main loop's end.
+pub(crate) struct GuardThread {
+    shared: Arc<Shared>,
+    waker: Waker,
+    outbox: Outbox,
+    thread: JoinHandle<()>,
+}
+
+impl GuardThread {
+    /// Opens what the guard needs, and starts it.
+    ///
+    /// # Errors
+    /// The kernel's: without the machine's own figures there is no guard.
+    pub(crate) fn start(start: Start) -> io::Result<Self> {
+        let outbox = Outbox::new()?;
+        let alarms = Alarms::new()?;
+        let waker = alarms.waker();
+        let reader = FiguresReader::new("/proc".as_ref(), &start.root, Some(&start.nodefs), None)?;
+        let writer = LimitWriter::start(Some(waker.clone()), WRITES)?;
+        let evidence = EvidenceFile::open(&start.evidence);
+        let evidence = evidence
+            .inspect_err(|error| error!(%error, "a kill under way is forgotten if the agent dies"))
+            .ok();
+        let mut guard = Guard::new(start.policy, start.decided);
+        if let Some(before) = evidence.as_ref().and_then(EvidenceFile::read) {
+            warn!(
+                cgroup = before.cgroup.0,
+                "an agent before this one was killing a pod; that is seen to its end first"
+            );
+            guard.resume(&[resumed(&before)]);
+        }
+        let machine = Machine::new(reader, RealKiller::new()?, writer, evidence, outbox.clone());
+        let shared = Arc::new(Shared::default());
+        let (of_thread, root) = (shared.clone(), start.root);
+        let wanted = start
+            .pods
+            .saturating_mul(DESCRIPTORS.0)
+            .saturating_add(DESCRIPTORS.1);
+        let allowed = thread::allow_descriptors(wanted);
+        if allowed < wanted {
+            warn!(
+                allowed,
+                wanted, "fewer descriptors than all pods may need; those beyond are not watched"
+            );
+        }
+        let thread = std::thread::Builder::new()
+            .name("guard".to_owned())
+            .spawn(move || {
+                Loop {
+                    guard,
+                    machine,
+                    alarms,
+                    shared: of_thread,
+                    watched: Vec::new(),
+                    shown: None,
+                }
+                .run(&root);
+            })?;
+        Ok(Self {
+            shared,
+            waker,
+            outbox,
+            thread,
+        })
+    }
+
+    /// Hands an order over.
+    pub(crate) fn order(&self, order: Order) {
+        lock(&self.shared.orders).push(order);
+        self.waker.wake();
+    }
+
+    /// The guard's news.
+    #[must_use]
+    pub(crate) const fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    /// All that the guard knew a second ago or less, if that was not taken yet.
+    #[must_use]
+    pub(crate) fn take_view(&self) -> Option<View> {
+        lock(&self.shared.view).take()
+    }
+
+    /// Whether the thread has ended, which it never should.
+    #[must_use]
+    pub(crate) fn has_ended(&self) -> bool {
+        self.thread.is_finished()
+    }
+}
+
+/// What is left of a kill that an agent before this one began.
+fn resumed(evidence: &crate::kernel::pressure::Evidence) -> Victim {
+    let now = RealClock.now();
+    Victim {
+        cgroup: evidence.cgroup,
+        taking: Taking::Killed,
+        domain: Domain::Node,
+        signal: None,
+        begun: evidence.signalled.unwrap_or(evidence.decided),
+        deadline: now.after(RESUMED),
+        predicted: evidence.predicted,
+        before: crate::model::pressure::Charge {
+            anon: evidence.charge,
+            ..Default::default()
+        },
+        current: evidence.charge,
+        freed: Default::default(),
+        populated: true,
+        empty: None,
+        half: None,
+        dry: false,
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Both are whole at every moment at which a thread could have panicked.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct Loop {
+    guard: Guard,
+    machine: Machine,
+    alarms: Alarms,
+    shared: Arc<Shared>,
+    /// Cgroups that are watched, with those that only concern themselves at the end.
+    watched: Vec<CgroupId>,
+    /// When the main loop was shown everything last.
+    shown: Option<BootTime>,
+}
+
+impl Loop {
+    fn run(mut self, root: &MemoryCgroup) {
+        for missing in thread::raise().missing() {
+            warn!("{missing}");
+        }
+        told_of(&self.alarms.watch_machine(), "the machine");
+        told_of(
+            &self.alarms.watch(
+                root,
+                Watch {
+                    populated: false,
+                    ..Watch::ALL
+                },
+            ),
+            "all pods",
+        );
+        let root = root.id();
+        let mut sleep = Duration::ZERO;
+        let mut looked = BootTime::default();
+        loop {
+            let (mut urgent, mut local, mut onset) = (false, false, None);
+            match self.alarms.wait(Some(sleep)) {
+                Ok(alarms) => {
+                    // Nobody raised one: the time is over.
+                    urgent |= alarms.is_empty();
+                    for alarm in alarms {
+                        match alarm {
+                            Alarm::Memory { cgroup, .. } if *cgroup != root => local = true,
+                            Alarm::Probe => {
+                                onset = self.machine.take_shortages();
+                                urgent = true;
+                            }
+                            _ => urgent = true,
+                        }
+                    }
+                }
+                Err(error) => {
+                    // It cannot fail for the arguments that it has; looking on time is what is left.
+                    debug!(%error, "alarms");
+                    std::thread::sleep(sleep.max(LOCAL_GAP));
+                    urgent = true;
+                }
+            }
+            self.take_orders();
+            let now = RealClock.now();
+            let rested = now.since(looked);
+            if local && !urgent && rested < LOCAL_GAP {
+                sleep = LOCAL_GAP - rested;
+                continue;
+            }
+            sleep = self.guard.wake(&mut self.machine, onset);
+            looked = now;
+            self.machine
+                .tidy(!self.guard.state().victims.under_way().is_empty());
+            self.show(now);
+        }
+    }
+
+    fn take_orders(&mut self) {
+        let orders = std::mem::take(&mut *lock(&self.shared.orders));
+        for order in orders {
+            match order {
+                Order::Pods {
+                    roster,
+                    held,
+                    levels,
+                    leaving,
+                } => {
+                    self.watch(&held, &levels);
+                    self.guard.set_roster(roster);
+                    self.machine.set_pods(held);
+                    let now = RealClock.now();
+                    for (cgroup, until) in leaving {
+                        self.guard.leaving(cgroup, until, now);
+                    }
+                }
+                Order::Shortages(shortages) => {
+                    if let Err(error) = self.alarms.watch_probe(std::os::fd::AsFd::as_fd(&*shortages)) {
+                        warn!(%error, "the probe of shortages does not wake the guard");
+                    }
+                    self.machine.set_shortages(*shortages);
+                }
+            }
+        }
+    }
+
+    /// Watches what is there now, and nothing else.
+    fn watch(&mut self, pods: &[HeldPod], levels: &[Arc<MemoryCgroup>]) {
+        let there = |id: &CgroupId| {
+            pods.iter().any(|pod| pod.cgroup.id() == *id) || levels.iter().any(|level| level.id() == *id)
+        };
+        for gone in self.watched.extract_if(.., |id| !there(id)) {
+            self.alarms.forget(gone);
+        }
+        for level in levels {
+            if !self.watched.contains(&level.id()) {
+                // A trigger costs a thread of the kernel: there is one for each level, and none for each pod.
+                told_of(
+                    &self.alarms.watch(
+                        level,
+                        Watch {
+                            stalls: true,
+                            ..Watch::default()
+                        },
+                    ),
+                    "a QoS class",
+                );
+                self.watched.push(level.id());
+            }
+        }
+        for pod in pods {
+            if !self.watched.contains(&pod.cgroup.id()) {
+                let watch = Watch {
+                    events: true,
+                    populated: true,
+                    ..Watch::default()
+                };
+                told_of(&self.alarms.watch(&pod.cgroup, watch), "a pod");
+                self.watched.push(pod.cgroup.id());
+            }
+        }
+    }
+
+    /// Lets the main loop see what the guard knows, now and then.
+    fn show(&mut self, now: BootTime) {
+        if self.shown.is_some_and(|at| now.since(at) < VIEW_EVERY) {
+            return;
+        }
+        self.shown = Some(now);
+        let view = View {
+            roster: self.guard.roster().to_vec(),
+            snapshot: self.guard.snapshot().clone(),
+            state: self.guard.state().clone(),
+            alarms: self.alarms.len(),
+        };
+        *lock(&self.shared.view) = Some(view);
+    }
+}
+
+fn told_of(armed: &Armed, whom: &str) {
+    for refused in &armed.refused {
+        debug!(%refused, "{whom}: looked at on time instead");
+    }
+}
