@@ -3,7 +3,8 @@
 //! **Problem.** After a pod was killed somebody asks why, perhaps after the agent or the machine was stopped in the very
 //! moment; and whoever writes that down must not hold up the kill. **How.** Records are lines with a checksum each
 //! ([`codec`]) in numbered *segments* of an eighth of the journal's size; a new segment is begun when the last one is full,
-//! and the oldest go. A worker writes and syncs ([`JournalWorker`]); who hands over a record never waits.
+//! and the oldest go. A worker writes and syncs ([`JournalWorker`]); who hands over a record never waits. What must be
+//! known after a stop in the middle of a kill stands in a slot of its own ([`Slot`]).
 //!
 //! Whoever has the journal open has its directory to itself. It is the agent's own: mode 0700, and links in it are not
 //! followed.
@@ -15,6 +16,7 @@
 
 mod codec;
 mod read;
+mod slot;
 #[cfg(test)]
 mod tests;
 mod worker;
@@ -32,6 +34,7 @@ use super::fault;
 use crate::model::Bytes;
 pub use codec::{Decoded, decode, encode};
 pub use read::{JournalText, read_journal};
+pub use slot::Slot;
 pub use worker::{Counted, Handed, JournalWorker};
 
 /// What the segments' names end with.

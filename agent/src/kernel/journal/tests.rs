@@ -5,6 +5,7 @@ use std::fs;
 use std::sync::{Arc, Mutex};
 
 use proptest::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use super::*;
 
@@ -178,7 +179,55 @@ fn the_worker_writes_everything_before_it_ends_and_tells_refusals() {
     assert!(counted.bytes() > 0);
 }
 
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct UnderWay {
+    pod: String,
+    bytes: u64,
+}
+
+#[test]
+fn the_slot_keeps_one_record_over_a_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("inflight");
+    let record = UnderWay {
+        pod: "a".to_owned(),
+        bytes: 5,
+    };
+    let mut slot = Slot::open(&path).unwrap();
+    assert_eq!(slot.get::<UnderWay>().unwrap(), None);
+    slot.put(&record).unwrap();
+    drop(slot);
+    let mut slot = Slot::open(&path).unwrap();
+    assert_eq!(slot.get().unwrap(), Some(record.clone()));
+    let large = UnderWay {
+        pod: "x".repeat(PAGES),
+        bytes: 0,
+    };
+    assert!(slot.put(&large).is_err());
+    assert_eq!(slot.get::<UnderWay>().unwrap(), None, "not the one before");
+    slot.put(&record).unwrap();
+    slot.clear().unwrap();
+    assert_eq!(slot.get::<UnderWay>().unwrap(), None);
+}
+
+const PAGES: usize = 5000;
+
 proptest! {
+    #[test]
+    fn a_slot_with_any_bytes_gives_the_record_or_none(at in 0_usize..100, byte: u8, cut in 0_usize..5000) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("inflight");
+        let record = UnderWay { pod: "pod-1".to_owned(), bytes: 7 };
+        let mut slot = Slot::open(&path).unwrap();
+        slot.put(&record).unwrap();
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[at] = byte;
+        bytes.truncate(cut);
+        fs::write(&path, &bytes).unwrap();
+        let found = Slot::open(&path).unwrap().get::<UnderWay>().unwrap();
+        prop_assert!(found.is_none() || found == Some(record));
+    }
+
     #[test]
     fn any_bytes_decode(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         let decoded = decode(&bytes);
