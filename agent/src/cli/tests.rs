@@ -1,11 +1,19 @@
 //! What is printed, and with which exit status.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::*;
-use crate::model::sample::{exclusive_pod, exclusive_report, pod, report};
-use crate::model::{Bytes, ContainerPhase, CpuSet, ProbeReport};
+use crate::decide::eviction::EvictionPolicy;
+use crate::decide::pressure::{Scratch, decide};
+use crate::decide::rank::fixtures::TestPod;
+use crate::decide::replay::{self as again, DecisionInputs, JournalEntry, Rested};
+use crate::kernel::journal::encode;
+use crate::model::pressure::{Decision, DecisionRecord, NodeFigures, Snapshot};
+use crate::model::sample::{decision_record, exclusive_pod, exclusive_report, pod, report};
+use crate::model::{BootTime, Bytes, ContainerPhase, CpuSet, ProbeReport};
 use crate::observe::node::{CgroupMount, NodeFacts};
+use crate::state::pressure::PressureState;
 
 /// A node that has everything.
 fn able() -> NodeFacts {
@@ -292,4 +300,88 @@ fn exit_status_tells_what_was_wrong() {
             "{text}"
         );
     }
+}
+
+/// A decision about a hog, made by today's rules on a machine that runs out of memory, with all that it rested on.
+fn decided() -> JournalEntry {
+    let hog = TestPod::new(1, 900);
+    let roster = vec![hog.facts()];
+    let policy = EvictionPolicy::default();
+    let (mut state, mut scratch) = (PressureState::with_capacity(1), Scratch::default());
+    for n in 1..40 {
+        let now = BootTime(Duration::from_millis(50 * n));
+        let node = NodeFigures {
+            at: now,
+            capacity: Bytes::mib(1000),
+            available: Bytes::mib(200_u64.saturating_sub(6 * n)),
+            full: Duration::from_millis(20 * n),
+            direct_reclaims: 10 * n,
+            ..NodeFigures::default()
+        };
+        let pods = vec![hog.figures()];
+        let snapshot = Snapshot { node, pods };
+        state.observe(&roster, &snapshot, now);
+        let rested = Rested {
+            roster: &roster,
+            snapshot: &snapshot,
+            policy: &policy,
+            state: &state,
+            now,
+        };
+        let inputs = DecisionInputs::from(rested);
+        let decision = decide(&roster, &snapshot, &policy, &mut state, &mut scratch, now);
+        if let Decision::Act { need, act } = decision
+            && act.pod().is_some()
+        {
+            let record = DecisionRecord {
+                need,
+                act: Some(act),
+                rung: Some(act.rung()),
+                pod: again::Verdict::of(&decision, &roster).pod,
+                ..decision_record(1)
+            };
+            return JournalEntry {
+                record,
+                inputs: Some(inputs),
+            };
+        }
+    }
+    panic!("nothing was decided about the hog");
+}
+
+#[test]
+fn replay_tells_by_its_exit_status_whether_something_differs() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("copy.journal");
+    let run = |command: &str, output: &str| {
+        let arguments = ["plimsoll", command, file.to_str().unwrap(), "-o", output];
+        main(arguments.map(OsString::from))
+    };
+    assert_eq!(run("replay", "table"), USAGE, "it is not there");
+    let write = |entries: &[JournalEntry]| {
+        let mut lines = Vec::new();
+        for entry in entries {
+            encode(&serde_json::to_vec(entry).unwrap(), &mut lines);
+        }
+        std::fs::write(&file, &lines).unwrap();
+        lines
+    };
+    let same = decided();
+    let outcome = JournalEntry {
+        inputs: None,
+        ..same.clone()
+    };
+    write(&[same.clone(), outcome.clone()]);
+    assert_eq!((run("replay", "table"), run("replay", "json")), (DONE, DONE));
+    let mut other = same.clone();
+    other.record.pod = decision_record(1).pod;
+    let lines = write(&[other]);
+    assert_eq!(run("replay", "table"), FAILED, "another pod");
+    std::fs::write(&file, &lines[..lines.len() - 1]).unwrap();
+    assert_eq!(run("replay", "table"), FAILED, "half a record is none");
+    write(&[outcome]);
+    assert_eq!(run("replay", "table"), FAILED, "nothing was compared");
+    assert_eq!((run("events", "table"), run("events", "json")), (DONE, DONE));
+    let named_twice = ["plimsoll", "events", "f", "--socket", "s"];
+    assert_eq!(main(named_twice.map(OsString::from)), USAGE);
 }
