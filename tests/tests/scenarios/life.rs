@@ -194,7 +194,7 @@ fn a_pod_that_does_not_fit_is_refused_with_the_numbers_and_comes_when_there_is_r
         (
             "memory: 5Gi",
             "OutOfmemory",
-            "memory, requested: 5368709120, used: 5368709120, capacity: 8522825728",
+            "memory, requested: 5368709120, used: 5368709120, capacity: 8417968128",
         ),
     ] {
         let mut node = FakeNode::new();
