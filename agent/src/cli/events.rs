@@ -9,7 +9,7 @@ use super::pressure_words::{decision, need, outcome, pod, stages};
 use super::table::lay_out;
 use super::words::{NOTHING, moment, span};
 use crate::model::pressure::DecisionRecord;
-use crate::model::{BootTime, NodeReport, OomRecord};
+use crate::model::{BootTime, Limit, NodeReport, OomRecord};
 
 /// What is known.
 #[derive(Debug, Default, PartialEq, Serialize)]
@@ -104,7 +104,7 @@ fn of_kill(kill: &OomRecord) -> Rows {
     let used = kill
         .usage
         .map_or_else(String::new, |usage| format!(", which used {usage}"));
-    let limit = kill.limit.and_then(|limit| limit.at());
+    let limit = kill.limit.and_then(Limit::at);
     let limit = limit.map_or_else(String::new, |limit| format!(" of {limit}"));
     vec![
         vec![
@@ -125,9 +125,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::model::Bytes;
     use crate::model::pressure::Outcome;
     use crate::model::sample::{decision_record, pressure, report};
-    use crate::model::{Bytes, Limit};
 
     fn kill(at: u64) -> OomRecord {
         OomRecord {

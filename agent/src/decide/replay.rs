@@ -179,8 +179,10 @@ mod tests {
                 ..f::TestPod::requesting(number, request, anon)
             }).collect();
             let roster: Vec<_> = pods.iter().map(f::TestPod::facts).collect();
-            let mut policy = EvictionPolicy::default();
-            policy.profile = if kubelet { Profile::Kubelet } else { Profile::Plimsoll };
+            let policy = EvictionPolicy {
+                profile: if kubelet { Profile::Kubelet } else { Profile::Plimsoll },
+                ..EvictionPolicy::default()
+            };
             let (mut state, mut scratch) = (PressureState::with_capacity(8), Scratch::default());
             let mut before = PressureState::default();
             for (n, available) in (1..).zip(available) {

@@ -63,7 +63,7 @@ impl Decisions {
             match serde_json::from_slice::<JournalEntry>(json) {
                 Ok(entry) => self.keep(entry.record),
                 Err(error) => {
-                    warn!(%error, path = %self.path, "a record of the journal is of another version")
+                    warn!(%error, path = %self.path, "a record of the journal is of another version");
                 }
             }
         }

@@ -127,7 +127,7 @@ fn part(text: &str) -> Result<f32, LevelError> {
     let percent = number.parse::<f32>().ok().filter(|_| !signed_nan);
     let percent = percent.ok_or_else(|| LevelError::Percentage(shortened(text)))?;
     let part = percent / 100.0;
-    if part < 0.0 || part > 1.0 {
+    if !part.is_nan() && !(0.0..=1.0).contains(&part) {
         return Err(LevelError::Range(shortened(text)));
     }
     Ok(part)
