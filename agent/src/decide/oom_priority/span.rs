@@ -22,9 +22,7 @@ pub(super) fn span(group: &Group, inputs: &Inputs) -> Option<RangeInclusive<i16>
             QosClass::Burstable => Some(BURSTABLE).filter(|band| band.contains(&start)),
             QosClass::Guaranteed | QosClass::BestEffort => None,
         },
-        Mode::Ranked => {
-            let highest = if facts.shield.is_some() { start } else { HIGHEST };
-            Some(start.min(LOWEST)..=highest)
-        }
+        // Only the top pod is raised, and a shielded one is never that.
+        Mode::Ranked => Some(start.min(LOWEST)..=HIGHEST),
     }
 }

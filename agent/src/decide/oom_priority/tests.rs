@@ -284,3 +284,28 @@ fn a_write_says_why() {
          smallest"
     );
 }
+
+/// A pod to blame and an innocent one whose only processes are of the same size and value.
+fn alike(adj: i16) -> Demo {
+    let pods = [TestPod::requesting(A, 32, 100), TestPod::requesting(B, 100, 100)];
+    Demo::new(
+        256,
+        pods,
+        processes(A, adj, 1, 100).chain(processes(B, adj, 1, 100)),
+    )
+}
+
+#[test]
+fn a_tie_is_not_left_to_chance() {
+    assert_eq!(alike(900).steer(Mode::Bands), [(A, 999, Why::First)]);
+    // Where the first can go no higher, the other goes below by one point, and ten to spare.
+    assert_eq!(alike(999).steer(Mode::Bands), [(B, 988, Why::Behind)]);
+}
+
+#[test]
+fn a_value_of_the_free_mode_does_not_outlive_it() {
+    let mut demo = many_small();
+    demo.steer(Mode::Ranked);
+    assert_eq!(demo.steer(Mode::Bands), [(A, 999, Why::First)]);
+    assert_eq!(demo.agreement(), Agreement::Same);
+}

@@ -7,6 +7,21 @@ use super::*;
 use crate::model::QosClass;
 use crate::model::pressure::{Charge, NodeFigures, Shield, Signal, StorageUse};
 
+/// The order where nothing grows and the past bars nobody.
+fn order_of(roster: &[PodFacts], snapshot: &Snapshot, need: &Need, profile: Profile) -> Vec<Ranked> {
+    let mut order = Vec::new();
+    let inputs = RankInputs {
+        roster,
+        snapshot,
+        growth: &|_| Growth::default(),
+        need,
+        barred: &|_| None,
+        horizon: Duration::from_secs(1),
+    };
+    rank(&inputs, profile, &mut order);
+    order
+}
+
 /// The pods that may be taken.
 fn victims(pods: &[TestPod], profile: Profile) -> Vec<usize> {
     let order = order(pods, profile);
@@ -59,6 +74,42 @@ fn priority_comes_before_urgency_and_urgency_before_freeable() {
         low,
     ];
     assert_eq!(victims(&pods, Profile::Plimsoll), [0, 2, 3, 1]);
+}
+
+#[test]
+fn of_equal_urgency_the_one_that_frees_more_goes_and_a_fall_is_no_merit() {
+    let shrinking = TestPod {
+        growth: Growth {
+            bytes_per_second: -1e9,
+            confidence: 1.0,
+        },
+        ..TestPod::requesting(2, 100, 201)
+    };
+    let pods = [
+        TestPod::requesting(0, 10, 110),
+        TestPod::requesting(1, 200, 300),
+        shrinking,
+    ];
+    assert_eq!(victims(&pods, Profile::Plimsoll), [2, 1, 0]);
+}
+
+#[test]
+fn of_equals_the_youngest_goes() {
+    let roster: Vec<_> = [3, 9, 5]
+        .map(|secs| PodFacts {
+            started_at: crate::model::BootTime(Duration::from_secs(secs)),
+            ..TestPod::new(0, 100).facts()
+        })
+        .into();
+    let snapshot = Snapshot {
+        pods: vec![TestPod::new(0, 100).figures(); 3],
+        ..Snapshot::default()
+    };
+    let need = short_of(Bytes::mib(100));
+    for profile in [Profile::Plimsoll, Profile::Kubelet] {
+        let order = order_of(&roster, &snapshot, &need, profile);
+        assert_eq!(order.iter().map(|r| r.pod).collect::<Vec<_>>(), [1, 2, 0]);
+    }
 }
 
 #[test]
@@ -165,17 +216,20 @@ fn what_is_in_swap_is_freeable_when_swap_is_short() {
         ..TestPod::new(0, 0)
     };
     let pods = [swapped, TestPod::new(1, 200)];
-    let first = |swap_free| {
+    let first = |swap_free, deficit| {
         let node = NodeFigures {
             swap: Bytes::mib(1000),
             swap_free: Bytes::mib(swap_free),
             ..NodeFigures::default()
         };
-        ranked(&pods, &node, &short_of(Bytes::mib(100)), Profile::Plimsoll).1[0]
+        let need = short_of(Bytes::mib(deficit));
+        ranked(&pods, &node, &need, Profile::Plimsoll).1[0]
     };
-    let short = first(50);
-    assert_eq!((short.pod, short.freeable), (0, Bytes::mib(810)));
-    let ample = first(700);
+    for (swap_free, deficit) in [(100, 70), (300, 300)] {
+        let short = first(swap_free, deficit);
+        assert_eq!((short.pod, short.freeable), (0, Bytes::mib(810)));
+    }
+    let ample = first(301, 300);
     assert_eq!((ample.pod, ample.freeable), (1, Bytes::mib(200)));
 }
 
@@ -210,7 +264,7 @@ fn disk_inodes_and_tasks_have_their_own_figures() {
             ..TestPod::new(number, 100).facts()
         })
         .into();
-    let snapshot = Snapshot {
+    let mut snapshot = Snapshot {
         pods: [(200, 10, 7), (160, 90, 3)]
             .map(|(mib, inodes, tasks)| PodFigures {
                 storage: Some(StorageUse {
@@ -223,31 +277,36 @@ fn disk_inodes_and_tasks_have_their_own_figures() {
             .into(),
         ..Snapshot::default()
     };
-    let first = |signal| {
+    let first = |signal, profile| {
         let need = Need {
             signal: Some(signal),
             threshold: 5,
             observed: 1,
             ..short_of(Bytes(0))
         };
-        let mut order = Vec::new();
-        let inputs = RankInputs {
-            roster: &roster,
-            snapshot: &snapshot,
-            growth: &|_| Growth::default(),
-            need: &need,
-            barred: &|_| None,
-            horizon: Duration::from_secs(1),
-        };
-        rank(&inputs, Profile::Plimsoll, &mut order);
-        let first = order[0];
+        let first = order_of(&roster, &snapshot, &need, profile)[0];
         assert_eq!(first.barred, None);
         (first.pod, first.excess.0, first.freeable.0, first.freed_by_kill.0)
     };
+    let ours = |signal| first(signal, Profile::Plimsoll);
     let mib = |n: u64| Bytes::mib(n).0;
-    assert_eq!(first(Signal::NodefsAvailable), (1, mib(160), mib(160), 0));
-    assert_eq!(first(Signal::ImagefsInodesFree), (1, 90, 90, 0));
-    assert_eq!(first(Signal::PidAvailable), (0, 7, 7, 7));
+    assert_eq!(ours(Signal::NodefsAvailable), (1, mib(160), mib(160), 0));
+    assert_eq!(ours(Signal::ImagefsInodesFree), (1, 90, 90, 0));
+    assert_eq!(ours(Signal::PidAvailable), (0, 7, 7, 7));
+    let kubelets = |signal| first(signal, Profile::Kubelet).0;
+    assert_eq!(kubelets(Signal::NodefsAvailable), 1);
+    assert_eq!(kubelets(Signal::PidAvailable), 0);
+    // Without the bytes that are taken from inodes there, the order would be the other one.
+    let more_inodes = StorageUse {
+        used: Bytes::mib(1),
+        inodes: 100,
+    };
+    snapshot.pods[0].storage = Some(more_inodes);
+    let need = Need {
+        signal: Some(Signal::NodefsInodesFree),
+        ..short_of(Bytes(0))
+    };
+    assert_eq!(order_of(&roster, &snapshot, &need, Profile::Kubelet)[0].pod, 1);
 }
 
 #[test]
