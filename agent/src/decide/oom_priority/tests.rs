@@ -309,3 +309,24 @@ fn a_value_of_the_free_mode_does_not_outlive_it() {
     assert_eq!(demo.steer(Mode::Bands), [(A, 999, Why::First)]);
     assert_eq!(demo.agreement(), Agreement::Same);
 }
+
+#[test]
+fn bands_write_neither_shielded_pods_nor_values_of_another_class_nor_in_vain() {
+    let mut shielded = many_small();
+    shielded.pods[B].shield = Some(Shield::Critical);
+    assert_eq!(shielded.steer(Mode::Bands), [(A, 999, Why::First)]);
+
+    let mut odd = many_small();
+    for process in &mut odd.processes[..19] {
+        (process.start, process.oom_score_adj) = (OomScoreAdj(-10), OomScoreAdj(-10));
+    }
+    assert_eq!(odd.steer(Mode::Bands), []);
+
+    let mut guaranteed = guaranteed();
+    guaranteed.pods[B] = TestPod::requesting(B, 10, 5);
+    (
+        guaranteed.processes[1].start,
+        guaranteed.processes[1].oom_score_adj,
+    ) = (OomScoreAdj(900), OomScoreAdj(900));
+    assert_eq!(guaranteed.steer(Mode::Bands), []);
+}
