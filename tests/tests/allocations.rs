@@ -143,7 +143,7 @@ fn from_the_wake_to_the_kill_signal_nothing_is_allocated() {
             predicted: Bytes(0),
         };
         let outcome = kill(&mut killer, &victim, victim.id(), &RealClock, || {
-            evidence.write(&record)
+            evidence.put(&(victim.id(), &figures[60])).unwrap();
         });
         (woken, again.is_some(), outcome)
     });
