@@ -66,11 +66,11 @@ pub enum JournalError {
     },
 }
 
+/// Allocates nothing until there is an error.
 fn refused(operation: &'static str, path: &Path) -> impl Fn(io::Error) -> JournalError {
-    let path = path.to_owned();
     move |source| JournalError::Refused {
         operation,
-        path: path.clone(),
+        path: path.to_owned(),
         source,
     }
 }

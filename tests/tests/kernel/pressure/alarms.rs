@@ -4,12 +4,18 @@ use std::time::Duration;
 
 use plimsoll::act::kill::{KillOutcome, kill};
 use plimsoll::kernel::clock::RealClock;
-use plimsoll::kernel::pressure::{Alarm, Alarms, Armed, RealKiller, Watch, Window};
+use plimsoll::kernel::pressure::{Alarm, Alarms, Armed, RealKiller, Watch, Window, thread};
 use plimsoll::model::{BootTime, ControlFile};
 
 use super::{Pods, alarm, now};
 use crate::probes::support::{mount, start};
 use crate::support::kernel_version;
+
+/// As the guard's thread is.
+fn raise() {
+    let standing = thread::raise();
+    assert_eq!(standing.missing().collect::<Vec<_>>(), [] as [String; 0]);
+}
 
 fn windows() -> (Window, Window) {
     let window = |stall, window| Window {
@@ -60,7 +66,8 @@ fn a_breach_of_memory_high_wakes_and_then_the_stall_does() {
     let mut alarms = Alarms::new().unwrap();
     alarms.watch(&pod.cgroup, Watch::ALL);
     let current = pods.fs().keep(&pod.at, ControlFile::MemoryCurrent).unwrap();
-    let below = std::thread::scope(|scope| {
+    let pod = &pod;
+    std::thread::scope(|scope| {
         let sampler = scope.spawn(move || {
             let (mut buffer, mut below) = (Vec::new(), now());
             loop {
@@ -73,16 +80,30 @@ fn a_breach_of_memory_high_wakes_and_then_the_stall_does() {
                 std::thread::sleep(Duration::from_micros(500));
             }
         });
-        pods.start(&pod, 64, "> /dev/null");
-        let (moved, woken) = alarm(&mut alarms, "the breach", |alarm| match alarm {
-            Alarm::Memory {
-                cgroup,
-                local: true,
-                before,
-                now: counters,
-            } if *cgroup == pod.cgroup.id() => Some((counters.high - before.high, now())),
-            _ => None,
+        let waiter = scope.spawn(|| {
+            raise();
+            let told = alarm(&mut alarms, "the breach", |alarm| match alarm {
+                Alarm::Memory {
+                    cgroup,
+                    local: true,
+                    before,
+                    now: counters,
+                } if *cgroup == pod.cgroup.id() => Some((counters.high - before.high, now())),
+                _ => None,
+            });
+            let stalled = alarm(&mut alarms, "the stall", |alarm| match alarm {
+                Alarm::Stalled {
+                    cgroup: Some(cgroup),
+                    full: false,
+                    total,
+                    moved,
+                } if *cgroup == pod.cgroup.id() && !moved.is_zero() => Some((*total, now())),
+                _ => None,
+            });
+            (told, stalled)
         });
+        pods.start(pod, 64, "> /dev/null");
+        let ((moved, woken), (total, stalled)) = waiter.join().unwrap();
         assert!(moved > 0);
         let (below, above) = sampler.join().unwrap();
         println!(
@@ -94,21 +115,14 @@ fn a_breach_of_memory_high_wakes_and_then_the_stall_does() {
                 Duration::ZERO
             },
         );
-        below
+        assert!(total >= Duration::from_millis(10), "{total:?}");
+        println!(
+            "LATENCY breach to PSI trigger: at most {:?}",
+            stalled.since(below)
+        );
     });
-    let (total, woken) = alarm(&mut alarms, "the stall", |alarm| match alarm {
-        Alarm::Stalled {
-            cgroup: Some(cgroup),
-            full: false,
-            total,
-            moved,
-        } if *cgroup == pod.cgroup.id() && !moved.is_zero() => Some((*total, now())),
-        _ => None,
-    });
-    assert!(total >= Duration::from_millis(10), "{total:?}");
-    println!("LATENCY breach to PSI trigger: at most {:?}", woken.since(below));
     assert_eq!(
-        pods.key(&pod, ControlFile::MemoryEvents, "oom_kill"),
+        pods.key(pod, ControlFile::MemoryEvents, "oom_kill"),
         0,
         "the kernel has killed nobody"
     );
@@ -150,20 +164,27 @@ fn a_machine_short_of_memory_wakes_before_the_kernel_kills() {
     // As much as the machine has, which is more than is left; the kernel would refuse much more than that at once.
     let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap();
     let total: u64 = meminfo.split_whitespace().nth(1).unwrap().parse().unwrap();
-    pods.start(&pod, total >> 10, "> /dev/null");
-    let mut first: Option<BootTime> = None;
-    let woken = alarm(&mut alarms, "the shortage", |alarm| {
-        (*alarm == Alarm::Probe).then(|| {
-            let woken = now();
-            shortages.drain(|event| first = first.or(Some(event.at)));
-            woken
-        })
+    let cgroup = &pod.cgroup;
+    let (onset, woken, at) = std::thread::scope(|scope| {
+        let guard = scope.spawn(|| {
+            raise();
+            let mut first: Option<BootTime> = None;
+            let woken = alarm(&mut alarms, "the shortage", |alarm| {
+                (*alarm == Alarm::Probe).then(|| {
+                    let woken = now();
+                    shortages.drain(|event| first = first.or(Some(event.at)));
+                    woken
+                })
+            });
+            let outcome = kill(&mut killer, cgroup, cgroup.id(), &RealClock, || ());
+            let KillOutcome::Signalled { at, .. } = outcome else {
+                panic!("{outcome:?}");
+            };
+            (first.unwrap(), woken, at)
+        });
+        pods.start(&pod, total >> 10, "> /dev/null");
+        guard.join().unwrap()
     });
-    let onset = first.unwrap();
-    let outcome = kill(&mut killer, &pod.cgroup, pod.cgroup.id(), &RealClock, || ());
-    let KillOutcome::Signalled { at, .. } = outcome else {
-        panic!("{outcome:?}");
-    };
     pods.root.settle(&pod.at);
     let (wakes, direct) = shortages.counts();
     println!(
