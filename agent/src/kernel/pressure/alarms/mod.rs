@@ -203,13 +203,8 @@ pub struct Alarms {
     waker: Arc<OwnedFd>,
     /// The place of a source is what the kernel gives back with its event.
     sources: Vec<Option<Source>>,
-    events: Box<[Event; BATCH]>,
     alarms: Vec<Alarm>,
 }
-
-// SAFETY: what is not `Send` is the place for pointers in what epoll gives back with an event. Only numbers are put there.
-#[expect(unsafe_code, reason = "the guard's alarms are made before its thread is")]
-unsafe impl Send for Alarms {}
 
 /// Wakes the thread that waits for the alarms, from any other.
 #[derive(Debug, Clone)]
@@ -252,15 +247,10 @@ impl Alarms {
     pub fn new() -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let Waker(waker) = Waker::new()?;
-        let nothing = Event {
-            flags: EventFlags::empty(),
-            data: EventData::new_u64(0),
-        };
         let mut alarms = Self {
             epoll,
             waker: waker.clone(),
             sources: Vec::new(),
-            events: Box::new([nothing; BATCH]),
             alarms: Vec::with_capacity(BATCH),
         };
         let own = waker.try_clone()?;
@@ -366,13 +356,17 @@ impl Alarms {
             tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: i64::from(time.subsec_nanos()),
         });
-        let ready = match epoll::wait(&self.epoll, &mut self.events[..], timeout.as_ref()) {
+        let nothing = Event {
+            flags: EventFlags::empty(),
+            data: EventData::new_u64(0),
+        };
+        let mut events = [nothing; BATCH];
+        let ready = match epoll::wait(&self.epoll, &mut events[..], timeout.as_ref()) {
             Ok(ready) => ready,
             Err(Errno::INTR) => 0,
             Err(errno) => return Err(errno.into()),
         };
-        for n in 0..ready {
-            let Event { flags: _, data } = self.events[n];
+        for Event { flags: _, data } in events.into_iter().take(ready) {
             let at = usize::try_from(data.u64()).unwrap_or(usize::MAX);
             // Removed while this batch was looked through: its cgroup is gone.
             let Some(Some(source)) = self.sources.get_mut(at) else {

@@ -161,3 +161,9 @@ fn counters_are_read_whatever_else_is_in_the_file() {
         MemoryEvents::default()
     );
 }
+
+#[test]
+fn another_thread_may_have_them() {
+    fn is_send<T: Send>() {}
+    is_send::<Alarms>();
+}
