@@ -32,6 +32,11 @@ mod shortage;
 mod signals;
 mod victim;
 
+#[cfg(test)]
+mod props;
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 pub use begin::{begin, leaving};
