@@ -16,14 +16,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plimsoll::act::kill::{KillOutcome, kill};
-use plimsoll::kernel::clock::{Clock, RealClock};
+use plimsoll::decide::eviction::EvictionPolicy;
+use plimsoll::kernel::clock::RealClock;
+use plimsoll::kernel::journal::Slot;
 use plimsoll::kernel::pressure::{
-    Alarm, Alarms, Evidence, EvidenceFile, FiguresReader, Killing, MemoryCgroup, RealKiller, Signalled,
-    Sweep, Watch,
+    Alarm, Alarms, FiguresReader, Killing, MemoryCgroup, RealKiller, Signalled, Sweep, Watch,
 };
 use plimsoll::kernel::process::CgroupBed;
-use plimsoll::model::Bytes;
-use plimsoll::model::pressure::NodeFigures;
+use plimsoll::model::pressure::{Act, Charge, Need, NodeFigures, PodFacts, PodFigures, Snapshot};
+use plimsoll::model::{BootTime, Bytes, CgroupId, Limit, Namespace, OomScoreAdj, PodName, PodUid, QosClass};
+use plimsoll::runtime::guard::core::{Guard, Ports, Refused, Told};
 
 /// The system's allocator, that counts per thread.
 struct Counting;
@@ -118,7 +120,7 @@ fn from_the_wake_to_the_kill_signal_nothing_is_allocated() {
     reader.set_pods(&pods);
     let (mut node, mut figures) = (NodeFigures::default(), Vec::with_capacity(pods.len()));
     let mut killer = RealKiller::new().unwrap();
-    let mut evidence = EvidenceFile::open(&directory.path().join("evidence")).unwrap();
+    let mut evidence = Slot::open(&directory.path().join("evidence")).unwrap();
 
     // The victim's coming is what wakes.
     let script = format!("echo $$ > {}/cgroup.procs; exec sleep 1000", bed.path.display());
@@ -132,16 +134,6 @@ fn from_the_wake_to_the_kill_signal_nothing_is_allocated() {
         reader.read(Sweep::Quick, &mut node, &mut figures).unwrap();
         reader.read(Sweep::Full, &mut node, &mut figures).unwrap();
         let again = reader.read_pod(60);
-        let now = RealClock.now();
-        let record = Evidence {
-            decision: 1,
-            cgroup: victim.id(),
-            woken: now,
-            decided: now,
-            signalled: None,
-            charge: Bytes(0),
-            predicted: Bytes(0),
-        };
         let outcome = kill(&mut killer, &victim, victim.id(), &RealClock, || {
             evidence.put(&(victim.id(), &figures[60])).unwrap();
         });
@@ -163,7 +155,8 @@ fn from_the_wake_to_the_kill_signal_nothing_is_allocated() {
         counted, 0,
         "allocations from the wake to the signal, and to what follows it"
     );
-    assert_eq!(evidence.read().map(|written| written.cgroup), Some(victim.id()));
+    let written: Option<(CgroupId, PodFigures)> = evidence.get().unwrap();
+    assert_eq!(written, Some((victim.id(), figures[60])));
     child.wait().unwrap();
 
     // One by one, as on old kernels.
@@ -174,4 +167,99 @@ fn from_the_wake_to_the_kill_signal_nothing_is_allocated() {
     let (counted, how) = allocations(|| killer.signal_one_by_one(&victim).unwrap());
     assert_eq!((counted, how), (0, Signalled::OneByOne(1)));
     child.wait().unwrap();
+}
+
+/// A full node that loses memory, as the guard's ports.
+struct FullNode {
+    now: BootTime,
+    node: NodeFigures,
+    pods: Vec<PodFigures>,
+    killed: Option<usize>,
+}
+
+impl Ports for FullNode {
+    fn now(&mut self) -> BootTime {
+        self.now = self.now.after(Duration::from_micros(50));
+        self.now
+    }
+
+    fn read(&mut self, _: &[PodFacts], into: &mut Snapshot) {
+        into.node = self.node;
+        into.pods.clear();
+        into.pods.extend_from_slice(&self.pods);
+    }
+
+    fn act(&mut self, _: &Need, act: &Act, _: Option<&PodFacts>) -> Result<(), Refused> {
+        if let Act::Kill { pod } = act {
+            self.killed = Some(*pod);
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, _: &Told) {}
+}
+
+fn facts(pod: u64) -> PodFacts {
+    PodFacts {
+        uid: PodUid::parse(&format!("uid-{pod}")).unwrap(),
+        namespace: Namespace::parse("default").unwrap(),
+        name: PodName::parse(&format!("pod-{pod}")).unwrap(),
+        cgroup: CgroupId(pod + 1),
+        class: QosClass::Burstable,
+        priority: 0,
+        request: Bytes::mib(100),
+        storage_request: Bytes(0),
+        high: Limit::Max,
+        max: Limit::Max,
+        oom_score_adj: OomScoreAdj(900),
+        grace: Duration::from_secs(30),
+        shield: None,
+        started_at: BootTime::default(),
+    }
+}
+
+#[test]
+fn the_decision_about_500_pods_allocates_nothing() {
+    let pods = 500;
+    let mut guard = Guard::new(EvictionPolicy::default(), 0);
+    guard.set_roster((0..pods).map(facts).collect());
+    let figures = |pod: u64| PodFigures {
+        current: Bytes::mib(60 + pod % 40),
+        charge: Some(Charge {
+            anon: Bytes::mib(60 + pod % 40),
+            ..Charge::default()
+        }),
+        populated: true,
+        ..PodFigures::default()
+    };
+    let mut node = FullNode {
+        now: BootTime(Duration::from_secs(100)),
+        node: NodeFigures {
+            capacity: Bytes::mib(64 << 10),
+            available: Bytes::mib(2000),
+            ..NodeFigures::default()
+        },
+        pods: (0..pods).map(figures).collect(),
+        killed: None,
+    };
+    // Every pod was looked at, and every threshold: it is warm.
+    guard.wake(&mut node, None);
+    let (counted, wakes) = allocations(|| {
+        let mut wakes = 0;
+        while node.killed.is_none() && wakes < 1000 {
+            node.now = node.now.after(Duration::from_millis(10));
+            node.node.available = node.node.available.saturating_sub(Bytes::mib(4));
+            if let Some(hog) = node.pods.get_mut(321) {
+                hog.current = hog.current.saturating_add(Bytes::mib(4));
+                let charge = hog.charge.get_or_insert_default();
+                charge.anon = charge.anon.saturating_add(Bytes::mib(4));
+            }
+            guard.wake(&mut node, None);
+            wakes += 1;
+        }
+        wakes
+    });
+    assert_eq!(node.killed, Some(321), "after {wakes} wakes");
+    assert!(wakes > 400, "it was killed after {wakes} wakes");
+    assert_eq!(counted, 0, "allocations in {wakes} wakes");
 }

@@ -6,16 +6,18 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use plimsoll::decide::eviction::EvictionPolicy;
 use plimsoll::decide::oom_priority::{Inputs, Mode, Steering};
+use plimsoll::decide::pressure::{Scratch, decide, still_holds};
 use plimsoll::decide::rank::{Profile, RankInputs, rank};
 use plimsoll::model::pressure::{
-    Barred, Charge, Domain, Need, NodeFigures, Owner, PodFacts, PodFigures, ProcessFigures, Shield, Signal,
-    Snapshot,
+    Barred, Charge, Decision, Domain, Need, NodeFigures, Owner, PodFacts, PodFigures, ProcessFigures, Shield,
+    Signal, Snapshot,
 };
 use plimsoll::model::{
     BootTime, Bytes, CgroupId, Limit, Namespace, OomScoreAdj, PodName, PodUid, ProcessIdentity, QosClass,
 };
-use plimsoll::state::pressure::Growth;
+use plimsoll::state::pressure::{Growth, PressureState};
 
 use super::{Bench, Figure, Figures, percentile};
 
@@ -38,6 +40,7 @@ pub(super) fn figures(_: &Bench) -> Figures {
             figures.push(Figure::alone(what, percentile(&mut times, percent), "us"));
         }
     }
+    figures.extend(node.decided());
     let mut order = Vec::with_capacity(PODS);
     node.ranked(|inputs| rank(inputs, Profile::Plimsoll, &mut order));
     let mut steering = Steering::with_capacity(node.processes.len());
@@ -123,6 +126,62 @@ impl Node {
             }
         }
         Ok(node)
+    }
+
+    /// The whole decision, with and without a shortage: figures taken in, decided, and looked at again before the act.
+    fn decided(&self) -> Vec<Figure> {
+        let policy = EvictionPolicy::default();
+        let mut figures = Vec::new();
+        for (name, left) in [("nothing short", 64 << 10), ("short", 50)] {
+            let mut state = PressureState::with_capacity(PODS);
+            let mut scratch = Scratch::with_capacity(PODS);
+            let mut snapshot = self.snapshot.clone();
+            let mut now = BootTime(Duration::from_secs(100));
+            let (mut observing, mut deciding, mut again) = (Vec::new(), Vec::new(), Vec::new());
+            snapshot.node.available = Bytes::mib(left + 4 * TURNS as u64);
+            let us = |begun: Instant| begun.elapsed().as_secs_f64() * 1e6;
+            for turn in 0..2 * TURNS {
+                now = now.after(Duration::from_millis(10));
+                if turn < TURNS {
+                    // Memory goes, so that in the end it is urgent.
+                    snapshot.node.available = snapshot.node.available.saturating_sub(Bytes::mib(4));
+                }
+                snapshot.node.direct_reclaims += 1;
+                let begun = Instant::now();
+                state.observe(&self.roster, black_box(&snapshot), now);
+                let observed = us(begun);
+                let begun = Instant::now();
+                let decision = decide(&self.roster, &snapshot, &policy, &mut state, &mut scratch, now);
+                let decided = us(begun);
+                let victim = match black_box(decision) {
+                    Decision::Act { act, .. } => act.pod().map(|pod| self.roster[pod].cgroup),
+                    _ => None,
+                };
+                let begun = Instant::now();
+                let (roster, scratch) = (&self.roster, &mut scratch);
+                let holds = still_holds(
+                    &decision, victim, roster, &snapshot, &policy, &state, scratch, now,
+                );
+                let held = us(begun);
+                black_box(holds.is_ok());
+                if turn >= TURNS {
+                    observing.push(observed);
+                    deciding.push(decided);
+                    again.push(held);
+                }
+            }
+            for (what, mut times) in [
+                ("observe", observing),
+                ("decide", deciding),
+                ("still_holds", again),
+            ] {
+                for percent in [50, 99] {
+                    let what = format!("{what} for {PODS} pods, {name}, p{percent}");
+                    figures.push(Figure::alone(what, percentile(&mut times, percent), "us"));
+                }
+            }
+        }
+        figures
     }
 
     /// What `what` gives for the inputs of this node, short of 2 GiB.

@@ -150,6 +150,10 @@ impl View<'_> {
         {
             return wait;
         }
+        // How much of a disk or of the process ids comes back is only known when it is back.
+        if !is_memory(need.signal) && !under_way.is_empty() {
+            return self.overdue(Some(shortage)).or(wait);
+        }
         if let Some(ending) = self.worth_waiting_for(need.deficit) {
             let left = ending.deadline.since(self.now);
             let in_time = need.exhausted_in.is_none_or(|gone| gone > left) && !is_standing_still(shortage);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
 
 use super::tests::{Drive, Node, floor, pod};
 use super::*;
@@ -270,4 +271,27 @@ fn protected_pods_alone_raise_an_alert_and_cost_no_budget() {
     }
     assert_eq!(alert, Some(Barred::Shielded));
     assert_eq!(drive.state.victims.recent(Duration::from_secs(100), drive.now), 0);
+}
+
+#[test]
+fn machines_that_go_where_they_like_do_run_short() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut rungs = BTreeMap::<Rung, usize>::new();
+    for _ in 0..200 {
+        let machine = (pods(), prop::collection::vec(turn(), 80))
+            .new_tree(&mut runner)
+            .unwrap();
+        let (pods, turns) = machine.current();
+        let mut drive = Drive::new(pods);
+        for turn in &turns {
+            if let Decision::Act { act, .. } = drive.turn(turn) {
+                *rungs.entry(act.rung()).or_default() += 1;
+            }
+        }
+    }
+    assert!(
+        rungs.get(&Rung::Kill).is_some_and(|kills| *kills > 50),
+        "{rungs:?}"
+    );
+    assert!(rungs.contains_key(&Rung::Evict), "{rungs:?}");
 }

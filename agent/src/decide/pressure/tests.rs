@@ -173,7 +173,7 @@ fn a_fast_hog_is_killed_and_a_slow_one_is_throttled_and_asked() {
     let mut rungs = Vec::new();
     for turn in 0..6000 {
         let throttled = slow.state.in_force.throttled.len() as u64;
-        let by = u64::from(turn % 50 == 0 && throttled == 0);
+        let by = 2 * u64::from(turn % 50 == 0 && throttled == 0);
         slow.node.available -= by;
         slow.pods[0].charge.anon.0 += by << 20;
         let Decision::Act { need, act } = slow.step(20) else {

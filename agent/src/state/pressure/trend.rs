@@ -1,9 +1,11 @@
 //! How fast a figure grows, and how sure that is.
 //!
 //! **Problem.** Figures come at odd moments: every second in calm, every ten milliseconds near the edge, twice within a
-//! millisecond when an event and a timer fall together, and not at all while a file cannot be read. **How.** An
-//! exponentially weighted mean of the slopes between samples, and of their spread. A sample that follows the last one too
-//! closely is left out, since the kernel charges memory in batches; after a long gap it begins anew.
+//! millisecond when an event and a timer fall together, and not at all while a file cannot be read. The kernel charges
+//! memory in batches, so that from close by a slow leak is a flight of steps. **How.** An exponentially weighted mean of the
+//! slopes between samples, and of their spread; one over all samples, and one over samples half a second apart, which is
+//! asked where the first is unsure. A sample that follows the last one too closely is left out; after a long gap it begins
+//! anew.
 //!
 //! # Properties
 //! - Fewer than [`SAMPLES`] samples have no confidence.
@@ -22,6 +24,8 @@ pub const SAMPLES: u32 = 3;
 const WEIGHT: f64 = 0.4;
 /// Samples closer than this tell more of the kernel's batches than of a growth.
 const CLOSEST: Duration = Duration::from_millis(5);
+/// Over this time batches are nothing beside a growth that matters.
+const APART: Duration = Duration::from_millis(500);
 /// After a gap of this length what was known says nothing any more.
 const LONGEST: Duration = Duration::from_secs(30);
 
@@ -57,10 +61,10 @@ impl Growth {
     }
 }
 
-/// The growth of one figure.
+/// A weighted mean of slopes between samples.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Trend {
+struct Slopes {
     at: BootTime,
     value: u64,
     slope: f64,
@@ -69,9 +73,9 @@ pub struct Trend {
     samples: u32,
 }
 
-impl Trend {
-    /// Takes in what the figure was at `at`.
-    pub fn push(&mut self, at: BootTime, value: u64) {
+impl Slopes {
+    /// Takes in a sample, unless it follows the last one by less than `closest`.
+    fn push(&mut self, at: BootTime, value: u64, closest: Duration) {
         let gap = at.since(self.at);
         if self.samples == 0 || gap > LONGEST {
             *self = Self {
@@ -82,12 +86,10 @@ impl Trend {
             };
             return;
         }
-        if gap < CLOSEST {
+        if gap < closest {
             return;
         }
-        #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-        let rise = value as f64 - self.value as f64;
-        let slope = rise / gap.as_secs_f64();
+        let slope = rise(self.value, value) / gap.as_secs_f64();
         if self.samples == 1 {
             self.slope = slope;
         } else {
@@ -101,9 +103,7 @@ impl Trend {
         self.samples = self.samples.saturating_add(1);
     }
 
-    /// The growth by all samples so far.
-    #[must_use]
-    pub fn growth(&self) -> Growth {
+    fn growth(&self) -> Growth {
         if self.samples < SAMPLES {
             return Growth {
                 bytes_per_second: self.slope,
@@ -122,11 +122,55 @@ impl Trend {
             confidence: clear * enough,
         }
     }
+}
+
+fn rise(from: u64, to: u64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+    let (from, to) = (from as f64, to as f64);
+    to - from
+}
+
+/// The growth of one figure.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Trend {
+    near: Slopes,
+    far: Slopes,
+    /// The sample before the last one of `far`.
+    before: (BootTime, u64),
+}
+
+impl Trend {
+    /// Takes in what the figure was at `at`.
+    pub fn push(&mut self, at: BootTime, value: u64) {
+        self.near.push(at, value, CLOSEST);
+        let last = (self.far.at, self.far.value);
+        self.far.push(at, value, APART);
+        if self.far.at != last.0 {
+            self.before = if self.far.samples == 1 { (at, value) } else { last };
+        }
+    }
+
+    /// The growth by all samples so far.
+    #[must_use]
+    pub fn growth(&self) -> Growth {
+        let (near, far) = (self.near.growth(), self.far.growth());
+        if near.confidence >= CONFIDENT || !far.is_confident() {
+            return near;
+        }
+        // What has stopped since is seen from the last half second to a second.
+        let (at, value) = self.before;
+        let lately = rise(value, self.near.value) / self.near.at.since(at).as_secs_f64().max(0.001);
+        Growth {
+            bytes_per_second: far.bytes_per_second.min(lately),
+            ..far
+        }
+    }
 
     /// The growth between the last two samples, which need not last: nobody knows how sure it is.
     #[must_use]
     pub fn newest(&self) -> f64 {
-        self.newest
+        self.near.newest
     }
 }
 
@@ -181,6 +225,25 @@ mod tests {
             trend.push(at(n * 100), 50_000_000 + (n % 2) * 1_000_000);
             assert!(!trend.growth().is_confident(), "after {n} samples");
         }
+    }
+
+    #[test]
+    fn a_leak_in_steps_is_seen_and_its_end_too() {
+        let mut trend = Trend::default();
+        // 1 MiB a second, in batches of 256 KiB, looked at every 20 ms.
+        for n in 0..500 {
+            trend.push(at(n * 20), (n * 20 / 250) << 18);
+        }
+        let growth = trend.growth();
+        assert!(growth.is_confident(), "{growth:?}");
+        assert!(
+            (growth.bytes_per_second - 1_048_576.0).abs() < 300_000.0,
+            "{growth:?}"
+        );
+        for n in 500..600 {
+            trend.push(at(n * 20), 40 << 18);
+        }
+        assert!(!trend.growth().is_confident(), "{:?}", trend.growth());
     }
 
     #[test]
