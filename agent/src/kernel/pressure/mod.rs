@@ -7,7 +7,7 @@
 //!
 //! **Parts.** [`Alarms`] wakes; [`FiguresReader`] reads; [`Killing`] kills, with [`RealKiller`] on the machine and
 //! `FakeKiller` in tests; [`LimitWriter`] writes what may block; [`ProcessReader`] and [`Scores`] are for steering the
-//! kernel's own choice; [`Evidence`] survives the agent; [`thread`] gives the guard's thread its standing.
+//! kernel's own choice; [`thread`] gives the guard's thread its standing.
 //!
 //! # Properties
 //! - [`Alarms::wait`], [`FiguresReader::read`] and [`RealKiller`]'s `signal` allocate nothing; a test counts.
@@ -16,7 +16,6 @@
 
 mod alarms;
 mod cgroup;
-mod evidence;
 mod figures;
 mod killer;
 mod limits;
@@ -27,7 +26,6 @@ pub mod thread;
 
 pub use alarms::{Alarm, Alarms, Armed, MemoryEvents, NotArmed, Waker, Watch, Window};
 pub use cgroup::MemoryCgroup;
-pub use evidence::{Evidence, EvidenceError, EvidenceFile};
 pub use figures::{FiguresError, FiguresReader, Sweep};
 #[cfg(any(test, feature = "testutils"))]
 pub use killer::{FakeKiller, FakeVictim, contract};

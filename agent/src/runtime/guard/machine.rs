@@ -5,16 +5,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::warn;
+
 use super::core::{Ports, Refused, Told};
 use super::outbox::{News, Outbox};
 use crate::act::kill::{KillOutcome, kill};
 use crate::kernel::clock::{Clock, RealClock};
 use crate::kernel::ebpf::Shortages;
+use crate::kernel::journal::Slot;
 use crate::kernel::pressure::{
-    Evidence, EvidenceFile, FiguresReader, LimitFile, LimitWriter, MemoryCgroup, RealKiller, Sweep, WriteJob,
+    FiguresReader, LimitFile, LimitWriter, MemoryCgroup, RealKiller, Sweep, WriteJob,
 };
 use crate::model::pressure::{Act, Decision, Need, PodFacts, Snapshot};
 use crate::model::{BootTime, Bytes, Limit};
+use crate::state::pressure::Victim;
 
 /// All cheap files are read again after this; in between those that tell of memory.
 const FULL_SWEEP: Duration = Duration::from_secs(10);
@@ -39,7 +43,10 @@ pub(crate) struct Machine {
     reader: FiguresReader,
     killer: RealKiller,
     writer: LimitWriter,
-    evidence: Option<EvidenceFile>,
+    /// Where a kill under way is written down.
+    slot: Option<Slot>,
+    /// Whether something is written there.
+    written: bool,
     shortages: Option<Shortages>,
     pods: Vec<HeldPod>,
     outbox: Outbox,
@@ -47,8 +54,8 @@ pub(crate) struct Machine {
     swept: Option<BootTime>,
     /// Whether the machine's memory could not be read at the last look.
     blind: bool,
-    /// What is about to be done, for the evidence.
-    about: Option<Evidence>,
+    /// Who is about to be taken, and by which decision.
+    about: Option<(u64, Victim)>,
 }
 
 impl Machine {
@@ -57,14 +64,16 @@ impl Machine {
         reader: FiguresReader,
         killer: RealKiller,
         writer: LimitWriter,
-        evidence: Option<EvidenceFile>,
+        slot: Option<Slot>,
         outbox: Outbox,
     ) -> Self {
         Self {
             reader,
             killer,
             writer,
-            evidence,
+            slot,
+            // What was there when the agent began is tidied up too.
+            written: true,
             shortages: None,
             pods: Vec::new(),
             outbox,
@@ -101,8 +110,14 @@ impl Machine {
         while let Some(done) = self.writer.done() {
             self.outbox.put(News::Written(done));
         }
-        if !anything_under_way && let Some(evidence) = self.evidence.as_mut().filter(|e| e.read().is_some()) {
-            evidence.clear();
+        if !anything_under_way
+            && std::mem::take(&mut self.written)
+            && let Some(slot) = &mut self.slot
+        {
+            // What stays is seen to its end once more by the next agent, which finds nobody.
+            if let Err(error) = slot.clear() {
+                warn!(%error, "a kill that is over stays written down");
+            }
         }
     }
 
@@ -136,22 +151,15 @@ impl Machine {
         let Some(held) = self.pods.get(pod) else {
             return Ok(());
         };
-        let (evidence, about) = (&mut self.evidence, self.about);
+        let (slot, written, about) = (&mut self.slot, &mut self.written, self.about);
         let outcome = kill(&mut self.killer, &held.cgroup, facts.cgroup, &RealClock, || {
-            if let (Some(file), Some(about)) = (evidence.as_mut(), about) {
-                file.write(&about);
+            if let (Some(slot), Some(about)) = (slot, about) {
+                // Refused: it is killed all the same, and an agent that dies now is followed by one that looks anew.
+                *written = slot.put(&about).is_ok();
             }
         });
         match outcome {
-            KillOutcome::Signalled { at, .. } => {
-                if let (Some(file), Some(about)) = (self.evidence.as_mut(), about) {
-                    file.write(&Evidence {
-                        signalled: Some(at),
-                        ..about
-                    });
-                }
-                Ok(())
-            }
+            KillOutcome::Signalled { .. } => Ok(()),
             // What was to die is dead.
             KillOutcome::Gone | KillOutcome::Another(_) => Ok(()),
             KillOutcome::Refused(error) => Err(Refused {
@@ -226,15 +234,7 @@ impl Ports for Machine {
                 if dry || !matches!(decision, Decision::Act { .. }) {
                     self.outbox.put_inputs(number, rested);
                 }
-                self.about = victim.map(|victim| Evidence {
-                    decision: number,
-                    cgroup: victim.cgroup,
-                    woken: times.woken,
-                    decided: times.decided,
-                    signalled: None,
-                    charge: victim.before.total(),
-                    predicted: victim.predicted,
-                });
+                self.about = victim.map(|victim| (number, victim));
                 News::Decided {
                     number,
                     decision,

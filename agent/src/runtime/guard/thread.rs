@@ -21,13 +21,13 @@ use super::outbox::Outbox;
 use crate::decide::eviction::EvictionPolicy;
 use crate::kernel::clock::{Clock, RealClock};
 use crate::kernel::ebpf::Shortages;
+use crate::kernel::journal::Slot;
 use crate::kernel::pressure::{
-    Alarm, Alarms, Armed, EvidenceFile, FiguresReader, LimitWriter, MemoryCgroup, RealKiller, Waker, Watch,
-    thread,
+    Alarm, Alarms, Armed, FiguresReader, LimitWriter, MemoryCgroup, RealKiller, Waker, Watch, thread,
 };
-use crate::model::pressure::{Domain, PodFacts, Snapshot};
+use crate::model::pressure::{PodFacts, Snapshot};
 use crate::model::{BootTime, CgroupId};
-use crate::state::pressure::{PressureState, Taking, Victim};
+use crate::state::pressure::{PressureState, Victim};
 
 /// How often pods at their own limits are looked at.
 const LOCAL_GAP: Duration = Duration::from_millis(50);
@@ -37,8 +37,6 @@ const VIEW_EVERY: Duration = Duration::from_secs(1);
 const WRITES: usize = 64;
 /// Descriptors of one pod, and of everything else.
 const DESCRIPTORS: (u64, u64) = (16, 1024);
-/// A kill that was under way when the agent before this one died is waited for so long.
-const RESUMED: Duration = Duration::from_secs(2);
 
 /// What the main loop has for the guard.
 pub(crate) enum Order {
@@ -80,8 +78,8 @@ pub(crate) struct Start {
     pub(crate) root: MemoryCgroup,
     /// A directory on the file system of state and volumes.
     pub(crate) nodefs: PathBuf,
-    /// Where evidence of a kill is kept.
-    pub(crate) evidence: PathBuf,
+    /// Where a kill under way is written down.
+    pub(crate) slot: PathBuf,
     /// Most pods.
     pub(crate) pods: u64,
 }
@@ -111,19 +109,25 @@ impl GuardThread {
         let waker = alarms.waker();
         let reader = FiguresReader::new("/proc".as_ref(), &start.root, Some(&start.nodefs), None)?;
         let writer = LimitWriter::start(Some(waker.clone()), WRITES)?;
-        let evidence = EvidenceFile::open(&start.evidence);
-        let evidence = evidence
+        let slot = Slot::open(&start.slot);
+        let slot = slot
             .inspect_err(|error| error!(%error, "a kill under way is forgotten if the agent dies"))
             .ok();
+        let before = slot.as_ref().map(Slot::get::<(u64, Victim)>).transpose();
+        let before = before.unwrap_or_else(|error| {
+            warn!(%error, "whether a kill was under way cannot be told");
+            None
+        });
         let mut guard = Guard::new(start.policy, start.decided);
-        if let Some(before) = evidence.as_ref().and_then(EvidenceFile::read) {
+        if let Some((number, victim)) = before.flatten() {
+            let cgroup = victim.cgroup.0;
             warn!(
-                cgroup = before.cgroup.0,
-                "an agent before this one was killing a pod; that is seen to its end first"
+                number,
+                cgroup, "an agent before this one was killing a pod; that is seen to its end first"
             );
-            guard.resume(&[resumed(&before)]);
+            guard.resume(&[victim]);
         }
-        let machine = Machine::new(reader, RealKiller::new()?, writer, evidence, outbox.clone());
+        let machine = Machine::new(reader, RealKiller::new()?, writer, slot, outbox.clone());
         let shared = Arc::new(Shared::default());
         let (of_thread, root) = (shared.clone(), start.root);
         let wanted = start
@@ -180,30 +184,6 @@ impl GuardThread {
     #[must_use]
     pub(crate) fn has_ended(&self) -> bool {
         self.thread.is_finished()
-    }
-}
-
-/// What is left of a kill that an agent before this one began.
-fn resumed(evidence: &crate::kernel::pressure::Evidence) -> Victim {
-    let now = RealClock.now();
-    Victim {
-        cgroup: evidence.cgroup,
-        taking: Taking::Killed,
-        domain: Domain::Node,
-        signal: None,
-        begun: evidence.signalled.unwrap_or(evidence.decided),
-        deadline: now.after(RESUMED),
-        predicted: evidence.predicted,
-        before: crate::model::pressure::Charge {
-            anon: evidence.charge,
-            ..Default::default()
-        },
-        current: evidence.charge,
-        freed: Default::default(),
-        populated: true,
-        empty: None,
-        half: None,
-        dry: false,
     }
 }
 

@@ -34,8 +34,8 @@ use crate::model::pressure::{Act, Decision};
 use crate::model::{BootTime, CgroupId, CgroupPath, ControlFile, MilliCpu, QosClass};
 use records::Records;
 
-/// The file of evidence in the state directory.
-const EVIDENCE: &str = "kill-under-way";
+/// The file in the state directory that tells of a kill under way.
+const UNDER_WAY: &str = "kill-under-way";
 
 /// The guard, as the main loop knows it.
 pub(super) struct Guarded {
@@ -65,7 +65,7 @@ impl Guarded {
             policy: policy.clone(),
             decided,
             root: MemoryCgroup::new(fs.open_dir(&CgroupPath::default()).map_err(io::Error::other)?)?,
-            evidence: state.join(EVIDENCE),
+            slot: state.join(UNDER_WAY),
             nodefs: state,
             pods: config.max_pods.get().into(),
         })?;
