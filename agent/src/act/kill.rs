@@ -78,7 +78,7 @@ mod tests {
         killer.limit_cpu(victim, 2);
         let mut written = 0;
         let outcome = kill(&mut killer, &victim, victim.0, &FakeClock::default(), || {
-            written += 1
+            written += 1;
         });
         let expected = KillOutcome::Signalled {
             at: BootTime::default(),

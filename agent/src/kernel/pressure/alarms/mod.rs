@@ -20,15 +20,15 @@
 mod psi;
 #[cfg(test)]
 mod tests;
+mod waker;
 
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::event::Timespec;
 use rustix::event::epoll::{self, Event, EventData, EventFlags};
-use rustix::event::{EventfdFlags, Timespec};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
@@ -38,6 +38,7 @@ use crate::model::CgroupId;
 use psi::{Kind, Trigger};
 
 pub use psi::Window;
+pub use waker::Waker;
 
 /// Alarms that one call of [`Alarms::wait`] can give; more come with the next.
 const BATCH: usize = 64;
@@ -200,43 +201,10 @@ impl Source {
 /// The set of what wakes.
 pub struct Alarms {
     epoll: OwnedFd,
-    waker: Arc<OwnedFd>,
+    waker: Waker,
     /// The place of a source is what the kernel gives back with its event.
     sources: Vec<Option<Source>>,
     alarms: Vec<Alarm>,
-}
-
-/// Wakes the thread that waits for the alarms, from any other.
-#[derive(Debug, Clone)]
-pub struct Waker(Arc<OwnedFd>);
-
-impl Waker {
-    /// One that wakes whoever waits for it to be readable.
-    ///
-    /// # Errors
-    /// The kernel's.
-    pub fn new() -> io::Result<Self> {
-        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
-        Ok(Self(Arc::new(rustix::event::eventfd(0, flags)?)))
-    }
-
-    /// Takes note that the thread is awake.
-    pub fn awake(&self) {
-        // The only refusal is EAGAIN: it had not been woken.
-        _ = rustix::io::read(&*self.0, &mut [0_u8; 8]);
-    }
-
-    /// Ends the current wait, or the next. Never blocks.
-    pub fn wake(&self) {
-        // The only refusal is EAGAIN, with the counter at its end: then the thread is to be woken anyway.
-        _ = rustix::io::write(&*self.0, &1_u64.to_ne_bytes());
-    }
-}
-
-impl AsFd for Waker {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
 }
 
 impl Alarms {
@@ -246,14 +214,14 @@ impl Alarms {
     /// The kernel's.
     pub fn new() -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let Waker(waker) = Waker::new()?;
+        let waker = Waker::new()?;
         let mut alarms = Self {
             epoll,
             waker: waker.clone(),
             sources: Vec::new(),
             alarms: Vec::with_capacity(BATCH),
         };
-        let own = waker.try_clone()?;
+        let own = waker.as_fd().try_clone_to_owned()?;
         alarms.add(None, Some(own), What::Waker, EventFlags::IN)?;
         Ok(alarms)
     }
@@ -261,7 +229,7 @@ impl Alarms {
     /// What another thread wakes this one with.
     #[must_use]
     pub fn waker(&self) -> Waker {
-        Waker(self.waker.clone())
+        self.waker.clone()
     }
 
     /// Watches a cgroup, in place of what was watched of it before. What the kernel refuses is in the answer, the rest

@@ -147,7 +147,7 @@ impl RootFiles {
         });
         let mut stat = Stat::default();
         text(&self.stat, &mut |text| {
-            stat = Stat::read(text).unwrap_or_default()
+            stat = Stat::read(text).unwrap_or_default();
         });
         node.root_reclaimable = stat.reclaimable();
         node.root_inactive_file = stat.inactive_file;

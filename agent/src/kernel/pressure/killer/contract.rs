@@ -1,5 +1,7 @@
 //! What every [`Killing`] does: the kernel's killer on the kernel, and the fake.
 
+#![expect(clippy::unwrap_used, reason = "a test: a failure is the message")]
+
 use super::Killing;
 
 /// Where victims come from.
