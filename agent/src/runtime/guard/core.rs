@@ -68,7 +68,7 @@ impl Guard {
     /// One that has seen nothing, whose decisions are numbered from `decided` + 1 on.
     #[must_use]
     pub fn new(policy: EvictionPolicy, decided: u64) -> Self {
-        Self {
+        let mut guard = Self {
             policy,
             roster: Vec::new(),
             snapshot: Snapshot::default(),
@@ -80,12 +80,23 @@ impl Guard {
             numbers: Vec::new(),
             told: None,
             resuming: false,
-        }
+        };
+        guard.adopt();
+        guard
     }
 
     /// Other settings. What is under way goes on.
     pub fn set_policy(&mut self, policy: EvictionPolicy) {
         self.policy = policy;
+        self.adopt();
+    }
+
+    /// Makes room for the thresholds, so that no wake has to.
+    fn adopt(&mut self) {
+        let thresholds = self.policy.thresholds.iter();
+        let known = thresholds.map(|threshold| (threshold.signal, threshold.grace));
+        self.state.standings.adopt(known);
+        self.before.copy_from(&self.state);
     }
 
     /// Other pods; gives back the former ones, to be dropped where there is time.
