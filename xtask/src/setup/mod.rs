@@ -10,6 +10,7 @@ pub(crate) mod kernels;
 pub(crate) mod linker;
 pub(crate) mod prometheus;
 pub(crate) mod qemu;
+pub(crate) mod rivals;
 pub(crate) mod rust_src;
 
 use std::process::ExitCode;
@@ -38,6 +39,8 @@ pub(crate) enum Need {
     Host,
     /// Booting a virtual machine.
     Vm,
+    /// Racing other killers.
+    Rivals,
 }
 
 /// How a step ended.
@@ -64,6 +67,7 @@ fn steps(no_rustup: bool) -> Vec<Step> {
         qemu::step(),
         qemu::busybox_step(),
         prometheus::step(),
+        rivals::step(),
     ];
     steps.extend(kernels::KERNELS.iter().map(|&kernel| kernels::step(kernel)));
     steps
@@ -75,6 +79,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     if options.again {
         kernels::forget_skipped()?;
         prometheus::forget_skipped()?;
+        rivals::forget_skipped()?;
     }
     println!("setup: tools and kernels in {}", lab.display());
     let mut failed = Vec::new();

@@ -61,7 +61,8 @@ fn add_files(spec: &VmSpec, archive: &mut Archive<BufWriter<File>>) -> Result<()
         archive.file(&file.guest, permissions, &content)?;
     }
     for library in needed {
-        archive.file(&library.to_string_lossy(), 0o755, &read(&library)?)?;
+        let place = libraries::place(&library);
+        archive.file(&place.to_string_lossy(), 0o755, &read(&library)?)?;
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::exec;
+use crate::setup::rivals;
 
 /// Whether a file is an ELF program or library.
 pub(super) fn is_elf(path: &Path) -> Result<bool> {
@@ -15,15 +16,24 @@ pub(super) fn is_elf(path: &Path) -> Result<bool> {
     Ok(file.read_exact(&mut magic).is_ok() && &magic == b"\x7fELF")
 }
 
-/// The loader and every library that `program` asks for, directly or not; none for a static program.
+/// The loader and every library that `program` asks for, directly or not; none for a static program. Libraries that this
+/// host has not installed are looked for among the unpacked packages.
 pub(super) fn of(program: &Path) -> Result<Vec<PathBuf>> {
     let mut ldd = Command::new("ldd");
-    ldd.arg(program);
+    ldd.env("LD_LIBRARY_PATH", rivals::libraries()).arg(program);
     match exec::output(&mut ldd) {
         Ok(text) => parse(&text).with_context(|| format!("{} misses a library", program.display())),
         // ldd fails with these words for a static program.
         Err(error) if error.to_string().contains("not a dynamic executable") => Ok(Vec::new()),
         Err(error) => Err(error),
+    }
+}
+
+/// Where a library goes in the machine: to its own path, that of an unpacked package where its installation would put it.
+pub(super) fn place(library: &Path) -> PathBuf {
+    match library.strip_prefix(rivals::root()) {
+        Ok(relative) => Path::new("/").join(relative),
+        Err(_) => library.to_owned(),
     }
 }
 
@@ -54,6 +64,13 @@ mod tests {
         );
         assert_eq!(parse("\tstatically linked\n").unwrap(), Vec::<PathBuf>::new());
         assert!(parse("\tlibx.so.1 => not found\n").is_err());
+    }
+
+    #[test]
+    fn an_unpacked_library_goes_where_it_would_be_installed() {
+        let unpacked = rivals::libraries().join("libx.so.1");
+        assert_eq!(place(&unpacked), Path::new("/usr/lib/x86_64-linux-gnu/libx.so.1"));
+        assert_eq!(place(Path::new("/lib/libc.so.6")), Path::new("/lib/libc.so.6"));
     }
 
     #[test]
