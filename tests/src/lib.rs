@@ -3,6 +3,8 @@
 pub mod agent;
 pub mod bench;
 pub mod demo;
+pub mod load;
 pub mod node;
 pub mod pressure;
+pub mod race;
 pub mod vectors;
