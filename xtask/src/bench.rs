@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::setup::kernels;
+use crate::setup::{self, Need, kernels, rivals};
 use crate::test::TESTS;
 use crate::vm::{self, Pace, VmSpec};
 use crate::{build_ebpf, cargo, cgroup, exec, paths};
@@ -18,6 +18,8 @@ use crate::{build_ebpf, cargo, cgroup, exec, paths};
 const PROGRAM: &str = "plimsoll-bench";
 /// The group of figures that depends on how CPUs belong together.
 const TOPOLOGY: &str = "exclusive";
+/// The group of figures that runs its machine out of memory.
+const PRESSURE: &str = "pressure";
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -82,13 +84,21 @@ fn here(agent: &Path, program: &Path, options: &Options, lines: &mut String) -> 
 
 /// The groups that go into one virtual machine each.
 fn by_machine(groups: &[String]) -> Vec<Vec<String>> {
-    let topology = vec![TOPOLOGY.to_owned()];
+    let apart = [TOPOLOGY, PRESSURE].map(str::to_owned);
     if groups.is_empty() {
-        return vec![Vec::new(), topology];
+        return [vec![Vec::new()], apart.map(|group| vec![group]).into()].concat();
     }
-    let (there, others): (Vec<_>, Vec<_>) = groups.iter().cloned().partition(|group| group == TOPOLOGY);
-    let machines = [others, if there.is_empty() { there } else { topology }];
-    machines.into_iter().filter(|groups| !groups.is_empty()).collect()
+    let others: Vec<_> = groups
+        .iter()
+        .filter(|group| !apart.contains(group))
+        .cloned()
+        .collect();
+    let named = apart
+        .into_iter()
+        .filter(|group| groups.contains(group))
+        .map(|group| vec![group]);
+    let machines = [others].into_iter().chain(named);
+    machines.filter(|groups| !groups.is_empty()).collect()
 }
 
 fn in_vm(
@@ -101,7 +111,7 @@ fn in_vm(
 ) -> Result<bool> {
     let guest = format!("/bin/{PROGRAM}");
     // Inside, the table goes to standard error and is seen at once; the figures are what standard output carries.
-    let topology = groups == [TOPOLOGY];
+    let (topology, pressure) = (groups == [TOPOLOGY], groups == [PRESSURE]);
     let groups: Vec<_> = groups.iter().map(|group| exec::quote(group)).collect();
     let script = format!(
         "{guest} --json /tmp/figures --plimsoll /bin/plimsoll {} >&2; status=$?; cat /tmp/figures; exit $status",
@@ -117,10 +127,29 @@ fn in_vm(
         spec.pace = Pace::Instructions;
     }
     spec.memory_mib = 4096;
+    if pressure {
+        // Little enough to run out of soon, in a time that does not depend on what else this host does.
+        (spec.cpus, spec.memory_mib, spec.pace) = (2, 1464, Pace::Instructions);
+        spec = with_rivals(spec)?;
+    }
     spec.timeout = Duration::from_secs(options.timeout);
     let (outcome, output) = vm::output(&spec)?;
     *lines += &named_after(kernel, &String::from_utf8_lossy(&output))?;
     Ok(outcome.status == 0)
+}
+
+/// The workloads, and the other killers as far as they could be had.
+fn with_rivals(spec: VmSpec) -> Result<VmSpec> {
+    setup::ensure(&[Need::Rivals])?;
+    let mut spec = spec;
+    spec.files.push(vm::cli::workloads(vm::cli::Build::Release)?);
+    for name in rivals::PROGRAMS {
+        match rivals::why_not() {
+            None => spec = spec.file(rivals::program(name), format!("/usr/bin/{name}")),
+            Some(why) => println!("bench: without {name}: {why}"),
+        }
+    }
+    Ok(spec)
 }
 
 /// The same figures with the kernel before their names.
@@ -143,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_depends_on_the_topology_gets_a_machine_of_its_own() {
+    fn what_needs_another_machine_gets_one_of_its_own() {
         let machines = |groups: &[&str]| {
             let groups: Vec<_> = groups.iter().map(|group| (*group).to_owned()).collect();
             by_machine(&groups)
@@ -154,7 +183,8 @@ mod tests {
         );
         assert_eq!(machines(&["cpu"]), [["cpu"]]);
         assert_eq!(machines(&[TOPOLOGY]), [[TOPOLOGY]]);
-        assert_eq!(machines(&[]), [vec![], vec![TOPOLOGY]]);
+        assert_eq!(machines(&[PRESSURE]), [[PRESSURE]]);
+        assert_eq!(machines(&[]), [vec![], vec![TOPOLOGY], vec![PRESSURE]]);
     }
 
     #[test]

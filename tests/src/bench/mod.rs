@@ -9,6 +9,7 @@ mod decide;
 mod echo;
 mod exclusive;
 mod foreign;
+mod pressure;
 mod snapshot;
 mod switch;
 
@@ -87,12 +88,13 @@ impl std::error::Error for NotHere {}
 type Group = (&'static str, fn(&Bench) -> Figures);
 
 /// The benchmarks by group.
-const GROUPS: [Group; 7] = [
+const GROUPS: [Group; 8] = [
     ("agent", agent::figures),
     ("cpu", cpu::figures),
     ("decide", decide::figures),
     ("exclusive", exclusive::figures),
     ("foreign", foreign::figures),
+    ("pressure", pressure::figures),
     ("snapshot", snapshot::figures),
     ("switch", switch::figures),
 ];

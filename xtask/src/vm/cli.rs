@@ -7,7 +7,12 @@ use anyhow::{Context, Result, ensure};
 
 use super::{GuestFile, Pace, VmSpec};
 use crate::setup::kernels::KERNELS;
+use crate::test::TESTS;
 use crate::{build_ebpf, cargo};
+
+/// The test target that runs its machine out of memory, with the program that does so.
+const PRESSURE: &str = "pressure";
+const WORKLOADS: &str = "plimsoll-load";
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -105,6 +110,9 @@ pub(crate) fn run(options: Options) -> Result<ExitCode> {
     }
     for name in &options.with_tests {
         files.push(test_program(name)?);
+        if name == PRESSURE {
+            files.push(workloads(Build::Development)?);
+        }
     }
     let spec = VmSpec {
         kernel: options.kernel,
@@ -161,6 +169,18 @@ pub(crate) fn plimsoll(build: Build) -> Result<GuestFile> {
     Ok(GuestFile {
         host: cargo::build_one(&arguments, "plimsoll")?,
         guest: "/bin/plimsoll".to_owned(),
+    })
+}
+
+/// Builds the workloads, to be /bin/plimsoll-load in the machine.
+pub(crate) fn workloads(build: Build) -> Result<GuestFile> {
+    let mut arguments = vec!["build", "--package", TESTS, "--bin", WORKLOADS];
+    if build == Build::Release {
+        arguments.push("--release");
+    }
+    Ok(GuestFile {
+        host: cargo::build_one(&arguments, WORKLOADS)?,
+        guest: format!("/bin/{WORKLOADS}"),
     })
 }
 
