@@ -17,16 +17,49 @@ use super::{Options, TESTS, harness_arguments};
 use crate::cargo;
 use crate::setup::{self, Need, kernels};
 use crate::vm::cli::Build;
-use crate::vm::{self, GuestFile, Stream, VmSpec};
+use crate::vm::{self, GuestFile, Pace, Stream, VmSpec};
 
 /// The test that kills the agent fifty times, which takes minutes, and the kernel that it runs on: what the agent leaves
 /// behind at which of its steps is not the kernel's matter.
 const KILLED: &str = "wherever_it_is_killed";
 const KILLED_ON: &str = "6.12";
 
-/// What came of one kernel.
+/// The test targets that run here, each in a machine of its own.
+const TARGETS: [Target; 2] = [Target::Kernel, Target::Pressure];
+
+/// A test target, and the machine that it needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Target {
+    /// Most tests.
+    Kernel,
+    /// Those that run their machine out of memory.
+    Pressure,
+}
+
+impl Target {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Kernel => "kernel",
+            Self::Pressure => "pressure",
+        }
+    }
+
+    fn machine(self, spec: &mut VmSpec) {
+        spec.swap_mib = 256;
+        spec.disk_mib = 256;
+        match self {
+            // Cpusets and partitions need more than two CPUs to be told apart.
+            Self::Kernel => (spec.cpus, spec.memory_mib) = (4, 2048),
+            // Little to run out of, and times that do not depend on what else this host does.
+            Self::Pressure => (spec.memory_mib, spec.pace) = (1464, Pace::Instructions),
+        }
+    }
+}
+
+/// What came of one target on one kernel.
 struct Over {
     series: &'static str,
+    target: Target,
     output: Vec<u8>,
     end: Result<End>,
     took: Duration,
@@ -46,10 +79,14 @@ pub(super) fn run(series: &[&'static str], options: &Options, summary: &mut Summ
             return;
         }
     };
-    let waiting = Mutex::new(series.iter().copied().collect::<VecDeque<_>>());
+    let runs: VecDeque<_> = TARGETS
+        .into_iter()
+        .flat_map(|target| series.iter().map(move |&series| (series, target)))
+        .collect();
     let workers = thread::available_parallelism()
         .map_or(1, usize::from)
-        .min(series.len());
+        .min(runs.len());
+    let waiting = Mutex::new(runs);
     println!("\n=== kernel tests on {}, {workers} at a time", series.join(", "));
     let (sender, over) = channel();
     let (waiting, files) = (&waiting, &files);
@@ -58,9 +95,10 @@ pub(super) fn run(series: &[&'static str], options: &Options, summary: &mut Summ
             scope.spawn(move || work(waiting, files, options, &sender));
         }
         for over in over {
-            println!("\n=== kernel tests on {}", over.series);
+            let what = format!("{} tests on {}", over.target.name(), over.series);
+            println!("\n=== {what}");
             vm::pass_on(Stream::Output, &over.output);
-            summary.note(&format!("kernel tests on {}", over.series), over.end, over.took);
+            summary.note(&what, over.end, over.took);
         }
     });
 }
@@ -71,26 +109,31 @@ fn prepare() -> Result<Option<Vec<GuestFile>>> {
         return Ok(None);
     }
     setup::ensure(&[Need::Vm])?;
-    Ok(Some(vec![
+    let mut files = vec![
         vm::cli::plimsoll(Build::FaultPoints)?,
-        vm::cli::test_program("kernel")?,
-    ]))
+        vm::cli::workloads(Build::Development)?,
+    ];
+    for target in TARGETS {
+        files.push(vm::cli::test_program(target.name())?);
+    }
+    Ok(Some(files))
 }
 
-/// Takes kernel after kernel until none waits.
+/// Takes run after run until none waits.
 fn work(
-    waiting: &Mutex<VecDeque<&'static str>>,
+    waiting: &Mutex<VecDeque<(&'static str, Target)>>,
     files: &[GuestFile],
     options: &Options,
     sender: &Sender<Over>,
 ) {
     let next = || waiting.lock().ok()?.pop_front();
-    while let Some(series) = next() {
+    while let Some((series, target)) = next() {
         let begun = Instant::now();
         let mut output = Vec::new();
-        let end = one(series, files, options, &mut output);
+        let end = one(series, target, files, options, &mut output);
         let over = Over {
             series,
+            target,
             output,
             end,
             took: begun.elapsed(),
@@ -101,22 +144,27 @@ fn work(
     }
 }
 
-fn one(series: &str, files: &[GuestFile], options: &Options, output: &mut Vec<u8>) -> Result<End> {
+fn one(
+    series: &str,
+    target: Target,
+    files: &[GuestFile],
+    options: &Options,
+    output: &mut Vec<u8>,
+) -> Result<End> {
     if let Err(why) = kernels::image(series) {
         return Ok(End::Skipped(why));
     }
-    let mut command = vec!["/tests/kernel".to_owned()];
+    let program = format!("/tests/{}", target.name());
+    let mut command = vec![program.clone()];
     command.extend(harness_arguments(options));
     if series != KILLED_ON {
         command.extend(["--skip".to_owned(), KILLED.to_owned()]);
     }
     let mut spec = VmSpec::new(series, command);
-    spec.files = files.to_vec();
-    // Cpusets and partitions need more than two CPUs to be told apart.
-    spec.cpus = 4;
-    spec.memory_mib = 2048;
-    spec.swap_mib = 256;
-    spec.disk_mib = 256;
+    // Programs are part of the machine's memory: it gets no other target's.
+    let wanted = |file: &&GuestFile| !file.guest.starts_with("/tests/") || file.guest == program;
+    spec.files = files.iter().filter(wanted).cloned().collect();
+    target.machine(&mut spec);
     spec.timeout = Duration::from_secs(options.timeout);
     let mut reader = Reader::default();
     let outcome = vm::run(&spec, &mut |stream, bytes| {

@@ -2,9 +2,10 @@
 //!
 //! 1. Unit, property, scenario and conformance tests on this machine, unprivileged.
 //! 2. The `native` tests, which load eBPF programs into this machine's kernel, when root.
-//! 3. The `kernel` tests in a virtual machine on each kernel of the lab.
+//! 3. The `kernel` tests in a virtual machine on each kernel of the lab, and in another the `pressure` tests, which run it
+//!    out of memory.
 //!
-//! The targets `native` and `kernel` mark their tests `#[ignore]`, so that plain `cargo test` compiles and does not
+//! The targets `native`, `kernel` and `pressure` mark their tests `#[ignore]`, so that plain `cargo test` compiles and does not
 //! run them; this command includes them.
 
 mod lab;
@@ -22,7 +23,7 @@ use crate::{build_ebpf, cargo, exec};
 
 pub(crate) const TESTS: &str = "plimsoll-tests";
 /// Test targets that need privileges or a machine of their own.
-const APART: [&str; 2] = ["native", "kernel"];
+const APART: [&str; 3] = ["native", "kernel", "pressure"];
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
