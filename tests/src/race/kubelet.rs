@@ -31,18 +31,20 @@ impl Model {
     pub(super) fn synchronize(&self) -> io::Result<()> {
         let capacity = meminfo("MemTotal")?;
         let available = capacity.saturating_sub(machine_working_set(&self.mount));
-        // Without a limit the file has a word instead of a number.
-        let allocatable = match number(&self.root.join("memory.max")) {
-            0 => available,
-            max => max.saturating_sub(working_set(&self.root)),
-        };
-        if available.min(allocatable) >= capacity / 10 {
+        if available >= capacity / 10 && !self.is_root_full() {
             return Ok(());
         }
         match self.victim() {
             Some(victim) => end(victim),
             None => Ok(()),
         }
+    }
+
+    /// Whether less than between `memory.high` and `memory.max` is left to the pods, where their root has these.
+    fn is_root_full(&self) -> bool {
+        // Without a limit these files have a word instead of a number.
+        let limits = ["memory.high", "memory.max"].map(|file| number(&self.root.join(file)));
+        limits[0] > 0 && limits[1] > 0 && working_set(&self.root) >= limits[0]
     }
 
     fn victim(&self) -> Option<&Path> {
