@@ -116,7 +116,10 @@ pub(super) fn tmpfs(options: &Options) -> io::Result<()> {
     let mut pace = Pace::new(options.pace);
     for _ in 0..options.size / PIECE {
         pace.wait();
-        file.write_all(&piece)?;
+        match file.write_all(&piece) {
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => break,
+            written => written?,
+        }
     }
     keep()
 }

@@ -22,6 +22,8 @@ use super::{Keeper, Line, Places, Pod, Scenario};
 pub(super) const ROOT: &str = "kubepods";
 /// How long one step may take.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// What a full tmpfs leaves to the machine.
+const LEFT: u64 = 48 << 20;
 /// Between a tripwire and the limit.
 const ABOVE_HIGH: u32 = 64;
 /// Moves the shell into the cgroup $1 with priority $2, and becomes the rest.
@@ -72,14 +74,10 @@ impl Field {
         mkfifo(&start, Mode::S_IRUSR | Mode::S_IWUSR)?;
         let shm = places.directory.join("shm");
         fs::create_dir_all(&shm)?;
-        // As large as all memory: a pod's share of it is what its cgroup may have.
-        mount(
-            Some("shm"),
-            &shm,
-            Some("tmpfs"),
-            MsFlags::empty(),
-            Some("size=100%"),
-        )?;
+        // Pods that hold anything run out of memory before it is full, and the machine lives on when all of them are gone.
+        let size = format!("size={}", meminfo("MemAvailable")?.saturating_sub(LEFT));
+        let size = Some(size.as_str());
+        mount(Some("shm"), &shm, Some("tmpfs"), MsFlags::empty(), size)?;
         let mut field = Self {
             cgroups: scenario.pods.iter().map(|pod| root.join(pod.cgroup())).collect(),
             root,
