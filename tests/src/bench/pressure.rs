@@ -194,14 +194,23 @@ impl Row {
             self.scenario.name,
             self.keeper.name(),
             self.races.len(),
-            shown(self.median(|seen| seen.dead)),
-            shown(self.median(|seen| seen.freed)),
+            self.shown(|seen| seen.dead),
+            self.shown(|seen| seen.freed),
             hurt.join(","),
             kernel.join(","),
             percentile(&mut stalls, 50),
             first.join(","),
             gap.as_millis(),
         )
+    }
+
+    fn shown(&self, moment: fn(&Seen) -> Option<Duration>) -> String {
+        let early = |race: &Race| race.onset.is_none() && race.is_right(&self.scenario);
+        match self.median(moment) {
+            Some(time) => format!("{time:.0} ms"),
+            None if self.races.iter().any(early) => "before it".to_owned(),
+            None => "never".to_owned(),
+        }
     }
 
     /// In milliseconds; none if it did not come to that in most races.
@@ -212,10 +221,6 @@ impl Row {
         });
         Some(percentile(&mut times.collect::<Vec<_>>(), 50)).filter(|median| median.is_finite())
     }
-}
-
-fn shown(milliseconds: Option<f64>) -> String {
-    milliseconds.map_or_else(|| "never".to_owned(), |time| format!("{time:.0} ms"))
 }
 
 /// Each row as a figure, the others' with the agent's as what is compared.

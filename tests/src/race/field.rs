@@ -132,7 +132,7 @@ impl Field {
     }
 
     fn by_agent(&mut self, scenario: &Scenario, places: &Places, commands: &[Vec<String>]) -> io::Result<()> {
-        let mut configuration = super::keeper::AGENT_CONFIGURATION.to_owned();
+        let mut configuration = super::keeper::agent_configuration(scenario.line);
         if let Line::High(high) = scenario.line {
             let left = (u64::from(high + ABOVE_HIGH)) << 20;
             let reserved = meminfo("MemTotal")?.saturating_sub(left);

@@ -13,10 +13,17 @@ use crate::agent::Agent;
 use super::field::ROOT;
 use super::kubelet::{Model, PERIOD};
 use super::machine::clear;
-use super::{Field, Places};
+use super::{Field, Line, Places};
 
-/// The agent takes a tenth of the machine for its threshold, like the others.
-pub(super) const AGENT_CONFIGURATION: &str = "evictionHard: {memory.available: 10%}\n";
+/// The agent's threshold. At a tripwire it is the tripwire that counts, and the threshold, which is also that of what the
+/// pods' root has left, lies far behind.
+pub(super) fn agent_configuration(line: Line) -> String {
+    let threshold = match line {
+        Line::Tenth => "10%",
+        Line::High(_) => "16Mi",
+    };
+    format!("evictionHard: {{memory.available: {threshold}}}\n")
+}
 
 /// The root cgroup of an agent that is only asked whether it watches for pressure.
 const TRIAL: &str = "plimsoll-trial";
@@ -94,7 +101,7 @@ pub fn is_there(keeper: Keeper, places: &Places) -> io::Result<Result<(), String
         &places.agent,
         &places.directory.join("trial"),
         TRIAL,
-        AGENT_CONFIGURATION,
+        &agent_configuration(Line::Tenth),
     )?;
     agent.start()?;
     let report = agent.wait_for(Duration::from_secs(60), |_| true);
