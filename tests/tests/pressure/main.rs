@@ -9,6 +9,7 @@
 )]
 
 mod kernel_alone;
+mod scenarios;
 
 use plimsoll_tests::race::Places;
 
