@@ -111,6 +111,10 @@ pub struct Config {
     pub memory_qos: bool,
     /// Where between request and limit `memory.high` lies.
     pub memory_throttling_factor: ThrottlingFactor,
+    /// What may still be allocated above a `memory.high` while it is decided what to do: the fastest rate times the time
+    /// until a victim's memory is back. Limits of less than four times that have no `memory.high`; all pods together have
+    /// one so far below their limit. `0` for none anywhere.
+    pub memory_headroom: ByteSize,
     /// How requests are protected: `TieredReservation` (hard for Guaranteed, best effort for Burstable) or
     /// `None`. Kubelet's default is `None`.
     pub memory_reservation_policy: MemoryReservationPolicy,
@@ -196,6 +200,7 @@ impl Default for Config {
             cpu_cfs_quota_period: CfsPeriod::default(),
             memory_qos: true,
             memory_throttling_factor: ThrottlingFactor::default(),
+            memory_headroom: ByteSize(Bytes::mib(320)),
             memory_reservation_policy: MemoryReservationPolicy::default(),
             memory_swap: MemorySwap::default(),
             single_process_oom_kill: false,

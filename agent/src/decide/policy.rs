@@ -203,7 +203,7 @@ impl PlacementPolicy {
                 mode,
                 throttling_factor: config.memory_throttling_factor.get(),
                 reservation: config.memory_reservation_policy,
-                ..MemoryQos::default()
+                headroom: Some(config.memory_headroom.0),
             },
             swap_behavior: config.memory_swap.swap_behavior,
             single_process_oom_kill: config.single_process_oom_kill,

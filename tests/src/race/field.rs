@@ -110,7 +110,7 @@ impl Field {
             fs::create_dir_all(&level)?;
             fs::write(level.join("cgroup.subtree_control"), CONTROLLERS)?;
         }
-        self.limit_root(scenario, true)?;
+        self.limit_root(scenario)?;
         let capacity = meminfo("MemTotal")?;
         let mut children = Vec::new();
         for (pod, (cgroup, command)) in self.pods.iter().zip(self.cgroups.iter().zip(commands)) {
@@ -136,7 +136,8 @@ impl Field {
         if let Line::High(high) = scenario.line {
             let left = (u64::from(high + ABOVE_HIGH)) << 20;
             let reserved = meminfo("MemTotal")?.saturating_sub(left);
-            configuration += &format!("systemReserved: {{memory: '{reserved}'}}\n");
+            configuration +=
+                &format!("systemReserved: {{memory: '{reserved}'}}\nmemoryHeadroom: {ABOVE_HIGH}Mi\n");
         }
         if scenario.swap {
             configuration += "memorySwap: {swapBehavior: LimitedSwap}\n";
@@ -144,7 +145,9 @@ impl Field {
         let mut agent = Agent::new(&places.agent, &self.agent_files, ROOT, &configuration)?;
         agent.start()?;
         agent.wait_for(PATIENCE, |_| true)?;
-        self.limit_root(scenario, false)?;
+        if !scenario.swap {
+            fs::write(self.root.join("memory.swap.max"), "0")?;
+        }
         for (pod, command) in self.pods.iter().zip(commands) {
             let hidden = agent.pods().join(format!(".{}.tmp", pod.name));
             fs::write(&hidden, pod.manifest(command))?;
@@ -154,13 +157,11 @@ impl Field {
         Ok(())
     }
 
-    /// The limits that stand for the line; the agent sets `memory.max` itself.
-    fn limit_root(&self, scenario: &Scenario, with_max: bool) -> io::Result<()> {
+    /// The limits that stand for the line; an agent sets its own.
+    fn limit_root(&self, scenario: &Scenario) -> io::Result<()> {
         if let Line::High(high) = scenario.line {
             fs::write(self.root.join("memory.high"), format!("{high}M"))?;
-            if with_max {
-                fs::write(self.root.join("memory.max"), format!("{}M", high + ABOVE_HIGH))?;
-            }
+            fs::write(self.root.join("memory.max"), format!("{}M", high + ABOVE_HIGH))?;
         }
         if !scenario.swap {
             fs::write(self.root.join("memory.swap.max"), "0")?;
