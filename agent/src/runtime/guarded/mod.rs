@@ -134,13 +134,15 @@ impl Guarded {
     }
 
     fn open(&self, path: &CgroupPath) -> Option<Arc<MemoryCgroup>> {
-        let directory = self.fs.open_dir(path);
-        let directory = directory.map_err(|error| {
-            if !error.is_gone() {
-                warn!(%error, "a cgroup is not guarded")
+        let directory = match self.fs.open_dir(path) {
+            Ok(directory) => directory,
+            Err(error) if error.is_gone() => return None,
+            Err(error) => {
+                warn!(%error, "a cgroup is not guarded");
+                return None;
             }
-        });
-        let held = MemoryCgroup::new(directory.ok()?);
+        };
+        let held = MemoryCgroup::new(directory);
         held.map_err(|error| warn!(%error, cgroup = %path, "a cgroup is not guarded"))
             .ok()
             .map(Arc::new)

@@ -239,7 +239,7 @@ impl PodRun {
     pub fn ends(&self) -> Option<Stop> {
         let evicted = self.evicted.as_ref().map(|evicted| evicted.stop);
         let stops = [self.stop, evicted].into_iter().flatten();
-        stops.min_by_key(|stop| stop.at())
+        stops.min_by_key(Stop::at)
     }
 
     /// After the record was read by an agent started again: the containers that may have a process, with the
