@@ -109,7 +109,10 @@ impl Agent {
                         now,
                     );
                 }
-                ProbeEvent::OomDomain { .. } => counters.events("oom_domain", 1),
+                ProbeEvent::OomDomain { cgroup, .. } => {
+                    counters.events("oom_domain", 1);
+                    self.engine.oom_domain(cgroup.map(|(id, ..)| id));
+                }
                 ProbeEvent::FileWritten {
                     cgroup,
                     file,

@@ -23,6 +23,7 @@ use crate::kernel::node_facts::Machine;
 use crate::kernel::process::{LogFiles, RealProcesses};
 use crate::kernel::state_dir::StateDir;
 use crate::metrics::AgentCounters;
+use crate::model::pressure::Signal;
 use crate::model::{CgroupDriver, CgroupPath, Controller, Layout, MachineCpus, ProbeReport};
 use crate::observe::node;
 use crate::observe::probes::{ProbeState, Probes, SWITCH};
@@ -60,6 +61,7 @@ impl Settings {
             root: format!("/{}", root_path(config, &policy.layout)?),
             log_dir: config.log_dir.to_path_buf(),
             log_cap: config.container_log_max_size.0,
+            protected_namespaces: config.memory_pressure.protected_namespaces.clone(),
             policy,
         })
     }
@@ -79,6 +81,13 @@ impl Ground {
         }
         info!(root = %delegated.directory.display(), controllers = ?delegated.available, "root cgroup ready");
         let settings = Settings::new(config, policy, delegated.available)?;
+        let capacity = &settings.capacity;
+        let checked = config.check_eviction_on(|signal| match signal {
+            Signal::MemoryAvailable | Signal::AllocatableMemoryAvailable => Some(capacity.memory.0),
+            Signal::PidAvailable => Some(capacity.pids),
+            _ => None,
+        });
+        checked.map_err(anyhow::Error::msg)?;
         Ok(Self {
             directory: delegated.directory,
             fs: delegated.fs,

@@ -121,7 +121,7 @@ impl Agent {
             manifests,
             watching: Watching::default(),
             exclusive: Exclusive::default(),
-            guarded: Guarded::start(&config, &ground.directory)
+            guarded: Guarded::start(&config, &ground.directory, served.counters().pressure())
                 .inspect_err(|error| error!(%error, "nobody guards memory"))
                 .ok(),
             cpus: gives_cpus
@@ -254,6 +254,7 @@ impl Agent {
         let readings = self.sampler.sample(&mut self.watching.probes, &cgroups);
         self.engine.record_sample(at, readings);
         self.sample_foreign();
+        self.steer();
         self.stale = true;
     }
 

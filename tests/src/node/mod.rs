@@ -127,6 +127,7 @@ impl FakeNode {
             partition: None,
             booted_at: Duration::from_secs(1_700_000_000),
             root: "/plimsoll".to_owned(),
+            protected_namespaces: Vec::new(),
             log_dir: files.path().join("logs"),
             log_cap: Bytes::mib(10),
         };

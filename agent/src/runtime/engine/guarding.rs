@@ -7,9 +7,10 @@
 use std::collections::BTreeSet;
 
 use super::{Engine, Managed};
-use crate::decide::oom_score_adj::{CRITICAL_PRIORITY, oom_score_adj};
+use crate::decide::oom_score_adj::oom_score_adj;
 use crate::decide::resources::{memory, pod_requests, storage};
-use crate::model::pressure::{PodFacts, Shield};
+use crate::decide::shield::shield;
+use crate::model::pressure::PodFacts;
 use crate::model::{
     BootTime, CgroupId, CgroupPath, ContainerName, ControlFile, CpuPeriod, CpuQuota, KnobValue, Limit,
     MilliCpu, OomScoreAdj, QosClass,
@@ -101,7 +102,7 @@ impl Engine {
                 max: limit(ControlFile::MemoryMax),
                 oom_score_adj: highest.unwrap_or(OomScoreAdj(0)),
                 grace: pod.termination_grace,
-                shield: shield(managed),
+                shield: shield(pod, &self.settings.protected_namespaces),
                 started_at: started.min().unwrap_or_default(),
             },
             path: managed.cgroup.clone(),
@@ -156,15 +157,4 @@ impl Engine {
                 .insert(ControlFile::CpuMax, KnobValue::CpuMax(quota, PERIOD));
         }
     }
-}
-
-/// Why a pod is never a victim.
-fn shield(managed: &Managed) -> Option<Shield> {
-    let pod = &managed.run.pod;
-    // Kubelet spares every static pod. Here all pods may be static, and only those that say so are critical.
-    (pod.priority >= CRITICAL_PRIORITY).then_some(if pod.is_static {
-        Shield::StaticCritical
-    } else {
-        Shield::Critical
-    })
 }

@@ -69,7 +69,7 @@ use crate::kernel::state_dir::StateDir;
 use crate::metrics::AgentCounters;
 use crate::model::{
     ActualTree, BootTime, Bytes, CgroupId, CgroupPath, ContainerName, ContainerPlacement, ControlFile,
-    Controller, CpuSet, ForeignReport, MilliCpu, NodeCapacity, OomRecord, PartitionKind, PodPhase,
+    Controller, CpuSet, ForeignReport, MilliCpu, Namespace, NodeCapacity, OomRecord, PartitionKind, PodPhase,
     PodRefusal, PodUid, ProcessIdentity, QosClass,
 };
 use crate::observe::cgroup_tree::Extent;
@@ -124,6 +124,8 @@ pub struct Settings {
     pub log_dir: PathBuf,
     /// How large a container's log may grow.
     pub log_cap: Bytes,
+    /// Namespaces whose pods may ask to be no victims.
+    pub protected_namespaces: Vec<Namespace>,
 }
 
 /// One pod that is wanted, or not yet gone.

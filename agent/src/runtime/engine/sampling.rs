@@ -6,6 +6,7 @@ use std::time::Duration;
 use tracing::{debug, warn};
 
 use super::{Engine, OOM_RECORDS};
+use crate::metrics::KernelKill;
 use crate::model::{
     BootTime, Bytes, CgroupId, CgroupPath, ContainerName, ControlFile, Limit, OomRecord, Place, PodUid,
 };
@@ -122,6 +123,21 @@ impl Engine {
             None => warn!(pid = victim.pid, comm = %record.comm, "OOM kill outside the agent's tree"),
         }
         self.keep(record);
+    }
+
+    /// The OOM killer chose within a cgroup, or among all processes. At the limit of a pod that is the pod's own affair;
+    /// anywhere above somebody had to go, and the agent did not see to it.
+    pub fn oom_domain(&self, cgroup: Option<CgroupId>) {
+        let place = cgroup.and_then(|id| {
+            let mut known = self.actual.cgroups.iter();
+            let (path, _) = known.find(|(_, cgroup)| cgroup.id == id)?;
+            self.settings.policy.layout.place(path)
+        });
+        let scope = match place {
+            Some(Place::Pod(..) | Place::Container(..)) => KernelKill::Pod,
+            _ => KernelKill::Node,
+        };
+        self.counters.pressure().kernel_killed(scope, 1);
     }
 
     /// Reads how often the OOM killer struck in a container's cgroup, where no probe told of it: at the end of its

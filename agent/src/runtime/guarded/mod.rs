@@ -4,10 +4,11 @@
 //! ended, or it would start again what was just killed ([`Agent::hear_guard`]).
 //!
 //! [`records`] keeps a record of every decision until it is known what came of it; [`words`] puts it into a sentence;
-//! [`report`] is what `plimsoll rank` and the metrics show.
+//! [`report`] is what `plimsoll rank` and the metrics show; [`steerer`] leads the kernel's own choice.
 
 mod records;
 mod report;
+mod steerer;
 mod words;
 
 use std::collections::BTreeMap;
@@ -25,17 +26,25 @@ use super::guard::machine::HeldPod;
 use super::guard::outbox::News;
 use super::guard::thread::{GuardThread, Order, Start, View};
 use crate::config::Config;
-use crate::decide::eviction::EvictionPolicy;
+use crate::decide::badness::machine_total;
+use crate::decide::eviction::{EvictionPolicy, OomPriority};
+use crate::decide::oom_priority::Mode;
+use crate::decide::pressure::outlook;
 use crate::kernel::cgroup_fs::{CgroupFs, CgroupsRsFs};
 use crate::kernel::clock::{Clock, RealClock};
-use crate::kernel::pressure::{MemoryCgroup, WriteDone, WriteOutcome};
+use crate::kernel::pressure::{Container, MemoryCgroup, WriteDone, WriteOutcome};
 use crate::kernel::readiness::Readiness;
-use crate::model::pressure::{Act, Decision};
+use crate::metrics::PressureCounters;
+use crate::model::pressure::{Act, Decision, Owner};
 use crate::model::{BootTime, CgroupId, CgroupPath, ControlFile, MilliCpu, QosClass};
 use records::Records;
+use steerer::{Seen, Steerer};
 
 /// The file in the state directory that tells of a kill under way.
 const UNDER_WAY: &str = "kill-under-way";
+
+/// Memory that is gone within this runs short: whoever dies first is chosen before.
+const RUNS_OUT: Duration = Duration::from_secs(30);
 
 /// The guard, as the main loop knows it.
 pub(super) struct Guarded {
@@ -48,6 +57,9 @@ pub(super) struct Guarded {
     pods: BTreeMap<CgroupId, RosterPod>,
     held: BTreeMap<CgroupId, Arc<MemoryCgroup>>,
     view: Option<View>,
+    steerer: Option<Steerer>,
+    /// Counts rosters.
+    roster: u64,
 }
 
 impl Guarded {
@@ -55,7 +67,7 @@ impl Guarded {
     ///
     /// # Errors
     /// The kernel's. Pods are placed without a guard too.
-    pub(super) fn start(config: &Config, root: &Path) -> io::Result<Self> {
+    pub(super) fn start(config: &Config, root: &Path, counters: &PressureCounters) -> io::Result<Self> {
         let fs = CgroupsRsFs::open(root).map_err(io::Error::other)?;
         let policy = EvictionPolicy::from_config(config);
         let mut decisions = Decisions::open(config);
@@ -70,6 +82,15 @@ impl Guarded {
             pods: config.max_pods.get().into(),
         })?;
         let news = Readiness::new(thread.outbox())?;
+        let mode = match policy.oom_priority {
+            OomPriority::Off => None,
+            OomPriority::Bands => Some(Mode::Bands),
+            OomPriority::Ranked => Some(Mode::Ranked),
+        };
+        let steerer = Steerer::start(mode.filter(|_| !policy.dry_run), counters.clone());
+        let steerer = steerer
+            .inspect_err(|error| error!(%error, "the kernel's OOM killer is not led"))
+            .ok();
         let rungs = if policy.dry_run {
             "nothing is done, only told"
         } else {
@@ -85,11 +106,14 @@ impl Guarded {
             pods: BTreeMap::new(),
             held: BTreeMap::new(),
             view: None,
+            steerer,
+            roster: 0,
         })
     }
 
     /// Tells the guard which pods there are.
     fn tell(&mut self, roster: Vec<RosterPod>, levels: &[CgroupPath]) {
+        self.roster += 1;
         let mut held = Vec::with_capacity(roster.len());
         let mut facts = Vec::with_capacity(roster.len());
         let mut leaving = Vec::new();
@@ -133,6 +157,51 @@ impl Guarded {
         });
     }
 
+    /// Has the kernel's choice looked at, and led while memory runs short.
+    fn steer(&mut self, now: BootTime) {
+        if let Some(view) = self.thread.take_view() {
+            self.view = Some(view);
+        }
+        let (Some(steerer), Some(view)) = (&self.steerer, &self.view) else {
+            return;
+        };
+        let node = &view.snapshot.node;
+        let soon = view
+            .state
+            .node_exhausted_in(node)
+            .is_some_and(|left| left < RUNS_OUT);
+        let short = soon || view.state.short_since.is_some();
+        if !steerer.is_due(short, now) {
+            return;
+        }
+        let order = outlook(&view.roster, &view.snapshot, &self.policy, &view.state, now).order;
+        let mut containers = Vec::new();
+        for (place, facts) in view.roster.iter().enumerate() {
+            let known = self.pods.get(&facts.cgroup);
+            for (at, container) in known.iter().flat_map(|pod| &pod.containers).enumerate() {
+                let owner = Owner {
+                    pod: place,
+                    container: at,
+                };
+                containers.extend(
+                    self.open(&container.path)
+                        .map(|cgroup| Container { owner, cgroup }),
+                );
+            }
+        }
+        let seen = Seen {
+            roster: view.roster.clone(),
+            order,
+            containers,
+            total: machine_total(node),
+            steer: short,
+        };
+        let roster = self.roster;
+        if let Some(steerer) = &mut self.steerer {
+            steerer.look(seen, roster, now);
+        }
+    }
+
     fn open(&self, path: &CgroupPath) -> Option<Arc<MemoryCgroup>> {
         let directory = match self.fs.open_dir(path) {
             Ok(directory) => directory,
@@ -171,6 +240,13 @@ impl Agent {
         let layout = &self.settings.policy.layout;
         let levels = [QosClass::Burstable, QosClass::BestEffort].map(|class| layout.qos(class));
         guarded.tell(roster, &levels);
+    }
+
+    /// Leads the kernel's OOM killer, if it is time.
+    pub(super) fn steer(&mut self) {
+        if let Some(guarded) = &mut self.guarded {
+            guarded.steer(RealClock.now());
+        }
     }
 
     /// Gives the guard the probe that tells of shortages.

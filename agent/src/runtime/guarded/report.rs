@@ -5,10 +5,12 @@
 
 use super::Guarded;
 use crate::decide::eviction::OomPriority;
+use crate::decide::oom_priority::Agreement;
 use crate::decide::pressure::{Outlook, outlook};
 use crate::decide::rank::{Profile, terms};
 use crate::model::pressure::{
-    Exhaustion, PodFacts, PressureReport, Ranked, RankedPod, Rung, RungInForce, Snapshot, TermReport,
+    Exhaustion, KernelChoice, PodFacts, PressureReport, Ranked, RankedPod, Rung, RungInForce, Snapshot,
+    TermReport,
 };
 use crate::model::{BootTime, CgroupId, Namespace, PodName, PodUid, QosClass};
 use crate::runtime::guard::thread::View;
@@ -33,6 +35,7 @@ impl Guarded {
             }
             .to_owned(),
             dry_run: self.policy.dry_run,
+            kernel: self.kernel_choice(),
             decisions: self.records.latest(),
             journal: self.records.journal(),
             ..PressureReport::default()
@@ -41,6 +44,37 @@ impl Guarded {
             Some(view) => self.seen(view, report, now),
             None => report,
         }
+    }
+
+    /// Whom the kernel would take, as the last look had it.
+    fn kernel_choice(&self) -> Option<KernelChoice> {
+        let choice = self.steerer.as_ref()?.choice()?;
+        let process = choice.process;
+        // Places in a roster that is not in force any more name nobody.
+        let view = self.view.as_ref().filter(|_| choice.roster == self.roster);
+        let container = process.owner.and_then(|owner| {
+            let facts = view?.roster.get(owner.pod)?;
+            let container = self.pods.get(&facts.cgroup)?.containers.get(owner.container)?;
+            let name = container.name.clone();
+            Some((
+                facts.uid.clone(),
+                facts.namespace.clone(),
+                facts.name.clone(),
+                name,
+            ))
+        });
+        Some(KernelChoice {
+            pid: process.process.pid,
+            container,
+            comm: String::new(),
+            oom_score_adj: process.oom_score_adj,
+            badness: choice.badness,
+            agrees: match choice.agreement {
+                Agreement::Same => Some(true),
+                Agreement::Other(_) => Some(false),
+                Agreement::Nobody => None,
+            },
+        })
     }
 
     fn seen(&self, view: &View, report: PressureReport, now: BootTime) -> PressureReport {

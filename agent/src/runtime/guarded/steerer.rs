@@ -1,0 +1,224 @@
+//! Leads the kernel's own choice while memory is short, and says whom it would take.
+//!
+//! **Problem.** Where the agent comes too late the kernel chooses, by `oom_score_adj` among other things. Reading every
+//! process takes milliseconds, which neither the guard nor the main loop has. **How.** A thread at usual priority gets what
+//! the guard saw: every second while memory runs short, once a minute otherwise. It reads the processes, has
+//! `decide::oom_priority` say what to write, and writes it. Once memory is not short any more, and when the agent stops,
+//! every process gets back what it started with.
+//!
+//! The value of a process that was steered by an agent that was killed is taken for its own: what was there before is not
+//! known.
+
+use std::io;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use crate::decide::badness::{badness, kernel_choice};
+use crate::decide::oom_priority::{Agreement, Inputs, Mode, Steering, Why, Write, agreement};
+use crate::kernel::pressure::{Container, ProcessReader, Scores};
+use crate::metrics::{PressureCounters, Steering as Reason};
+use crate::model::pressure::{PodFacts, ProcessFigures, Ranked};
+use crate::model::{BootTime, Bytes};
+
+/// How often the kernel's choice is looked at while memory runs short, and while it does not.
+const SHORT: Duration = Duration::from_secs(1);
+const FINE: Duration = Duration::from_secs(60);
+
+/// What the guard saw.
+pub(super) struct Seen {
+    pub(super) roster: Vec<PodFacts>,
+    pub(super) order: Vec<Ranked>,
+    pub(super) containers: Vec<Container>,
+    pub(super) total: Bytes,
+    /// Whether values are to be moved now; otherwise all are put back.
+    pub(super) steer: bool,
+}
+
+/// Whom the kernel would take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Choice {
+    pub(super) process: ProcessFigures,
+    pub(super) badness: i64,
+    pub(super) agreement: Agreement,
+    /// The pods by whose places it speaks.
+    pub(super) roster: u64,
+}
+
+enum Job {
+    Look(Box<Seen>, u64),
+    Stop,
+}
+
+/// The thread, as the main loop knows it.
+pub(super) struct Steerer {
+    jobs: SyncSender<Job>,
+    choice: Arc<Mutex<Option<Choice>>>,
+    thread: Option<JoinHandle<()>>,
+    looked: Option<BootTime>,
+    was_short: bool,
+}
+
+impl Steerer {
+    /// Starts it; without a mode it only looks.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(super) fn start(mode: Option<Mode>, counters: PressureCounters) -> io::Result<Self> {
+        // One that is looked at, and one that waits: more would be old by the time.
+        let (jobs, queue) = sync_channel(1);
+        let choice = Arc::new(Mutex::new(None));
+        let told = choice.clone();
+        let thread = std::thread::Builder::new()
+            .name("steerer".to_owned())
+            .spawn(move || {
+                Work {
+                    mode,
+                    counters,
+                    reader: ProcessReader::default(),
+                    scores: Scores::default(),
+                    steering: Steering::default(),
+                    processes: Vec::new(),
+                    told,
+                }
+                .run(&queue);
+            })?;
+        Ok(Self {
+            jobs,
+            choice,
+            thread: Some(thread),
+            looked: None,
+            was_short: false,
+        })
+    }
+
+    /// Whether it is time to look again.
+    pub(super) fn is_due(&self, short: bool, now: BootTime) -> bool {
+        let period = if short { SHORT } else { FINE };
+        short != self.was_short || self.looked.is_none_or(|at| now.since(at) >= period)
+    }
+
+    /// Has it look. One that is still at the last look is left alone.
+    pub(super) fn look(&mut self, seen: Seen, roster: u64, now: BootTime) {
+        self.was_short = seen.steer;
+        self.looked = Some(now);
+        match self.jobs.try_send(Job::Look(Box::new(seen), roster)) {
+            Ok(()) | Err(TrySendError::Full(_)) => {}
+            Err(TrySendError::Disconnected(_)) => warn!("nobody steers the kernel's OOM killer any more"),
+        }
+    }
+
+    /// Whom the kernel would have taken at the last look.
+    pub(super) fn choice(&self) -> Option<Choice> {
+        *self.choice.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Steerer {
+    /// Waits until every process has its own value again.
+    fn drop(&mut self) {
+        // A thread that has ended needs no word.
+        _ = self.jobs.send(Job::Stop);
+        if let Some(thread) = self.thread.take() {
+            // One that panicked has said so.
+            _ = thread.join();
+        }
+    }
+}
+
+struct Work {
+    mode: Option<Mode>,
+    counters: PressureCounters,
+    reader: ProcessReader,
+    scores: Scores,
+    steering: Steering,
+    processes: Vec<ProcessFigures>,
+    told: Arc<Mutex<Option<Choice>>>,
+}
+
+impl Work {
+    fn run(mut self, queue: &Receiver<Job>) {
+        let mut containers = Vec::new();
+        while let Ok(Job::Look(seen, roster)) = queue.recv() {
+            self.look(&seen, roster);
+            containers = seen.containers;
+        }
+        if !self.scores.is_empty() && self.read(&containers) {
+            let writes = self.steering.restore(&self.processes).to_vec();
+            self.write(&writes, &containers, &[]);
+        }
+    }
+
+    fn read(&mut self, containers: &[Container]) -> bool {
+        let read = self
+            .reader
+            .read(containers, &mut self.scores, &mut self.processes);
+        read.inspect_err(|errno| warn!(errno, "the machine's processes cannot be read"))
+            .is_ok()
+    }
+
+    fn look(&mut self, seen: &Seen, roster: u64) {
+        if !self.read(&seen.containers) {
+            return;
+        }
+        let writes = match self.mode {
+            Some(mode) if seen.steer => self.steering.steer(&Inputs {
+                roster: &seen.roster,
+                order: &seen.order,
+                processes: &self.processes,
+                total: seen.total,
+                mode,
+            }),
+            _ if self.scores.is_empty() => &[],
+            _ => self.steering.restore(&self.processes),
+        };
+        let writes = writes.to_vec();
+        self.write(&writes, &seen.containers, &seen.roster);
+        if !writes.is_empty() && !self.read(&seen.containers) {
+            return;
+        }
+        let choice = kernel_choice(&self.processes, seen.total).and_then(|at| {
+            let process = *self.processes.get(at)?;
+            Some(Choice {
+                process,
+                badness: badness(&process, seen.total)?,
+                agreement: agreement(&seen.order, &self.processes, seen.total),
+                roster,
+            })
+        });
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = choice;
+    }
+
+    fn write(&mut self, writes: &[Write], containers: &[Container], roster: &[PodFacts]) {
+        for write in writes {
+            let Some(container) = containers.iter().find(|container| container.owner == write.owner) else {
+                continue;
+            };
+            let pod = roster
+                .get(write.owner.pod)
+                .map(|pod| pod.name.as_str())
+                .unwrap_or_default();
+            match self.scores.write(&container.cgroup, write.start, write.to) {
+                Ok(scored) => {
+                    let reason = match write.why {
+                        Why::First => Reason::Raise,
+                        Why::Behind => Reason::Lower,
+                        Why::Restored => Reason::Restore,
+                    };
+                    self.counters.steered(reason, scored.written.into());
+                    if scored.written > 0 {
+                        info!(pod, processes = scored.written, "{write}");
+                    }
+                    if let Some((pid, errno)) = scored.refused {
+                        warn!(pod, pid, errno, "an oom_score_adj was refused");
+                    }
+                }
+                // It is gone, and its processes with it.
+                Err(_) => self.scores.forget(container.cgroup.id()),
+            }
+        }
+    }
+}
