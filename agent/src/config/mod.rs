@@ -112,8 +112,7 @@ pub struct Config {
     /// Where between request and limit `memory.high` lies.
     pub memory_throttling_factor: ThrottlingFactor,
     /// What may still be allocated above a `memory.high` while it is decided what to do: the fastest rate times the time
-    /// until a victim's memory is back. Limits of less than four times that have no `memory.high`; all pods together have
-    /// one so far below their limit. `0` for none anywhere.
+    /// until a victim's memory is back. Limits of less than four times that have no `memory.high`. `0` for none at any pod.
     pub memory_headroom: ByteSize,
     /// How requests are protected: `TieredReservation` (hard for Guaranteed, best effort for Burstable) or
     /// `None`. Kubelet's default is `None`.

@@ -57,7 +57,7 @@ pub fn allocatable(node: &NodeCapacity, policy: &PlacementPolicy) -> Allocatable
     }
 }
 
-fn amount(amount: Amount, capacity: Bytes) -> Bytes {
+pub(super) fn amount(amount: Amount, capacity: Bytes) -> Bytes {
     match amount {
         Amount::Bytes(bytes) => bytes,
         #[expect(

@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// What a full tmpfs leaves to the machine.
 const LEFT: u64 = 48 << 20;
 /// Between a tripwire and the limit.
-const ABOVE_HIGH: u32 = 64;
+pub(super) const ABOVE_HIGH: u32 = 64;
 /// Moves the shell into the cgroup $1 with priority $2, and becomes the rest.
 const ENTER: &str =
     "echo 0 > \"$1/cgroup.procs\" && echo \"$2\" > /proc/self/oom_score_adj && shift 2 && exec \"$@\"";
@@ -136,8 +136,7 @@ impl Field {
         if let Line::High(high) = scenario.line {
             let left = (u64::from(high + ABOVE_HIGH)) << 20;
             let reserved = meminfo("MemTotal")?.saturating_sub(left);
-            configuration +=
-                &format!("systemReserved: {{memory: '{reserved}'}}\nmemoryHeadroom: {ABOVE_HIGH}Mi\n");
+            configuration += &format!("systemReserved: {{memory: '{reserved}'}}\n");
         }
         if scenario.swap {
             configuration += "memorySwap: {swapBehavior: LimitedSwap}\n";

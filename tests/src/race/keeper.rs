@@ -10,17 +10,17 @@ use std::{fs, io};
 
 use crate::agent::Agent;
 
-use super::field::ROOT;
+use super::field::{ABOVE_HIGH, ROOT};
 use super::kubelet::{Model, PERIOD};
 use super::machine::clear;
 use super::{Field, Line, Places};
 
-/// The agent's threshold. At a tripwire it is the tripwire that counts, and the threshold, which is also that of what the
-/// pods' root has left, lies far behind.
+/// The agent's threshold.
 pub(super) fn agent_configuration(line: Line) -> String {
     let threshold = match line {
-        Line::Tenth => "10%",
-        Line::High(_) => "16Mi",
+        Line::Tenth => "10%".to_owned(),
+        // The agent's tripwire lies where its threshold is.
+        Line::High(_) => format!("{ABOVE_HIGH}Mi"),
     };
     format!("evictionHard: {{memory.available: {threshold}}}\n")
 }

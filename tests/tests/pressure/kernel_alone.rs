@@ -38,15 +38,6 @@ fn the_kernel_takes_the_innocent_for_many_small_processes() {
 
 #[test]
 #[ignore = "runs its machine out of memory"]
-fn the_kernel_takes_the_innocent_for_a_tmpfs() {
-    takes_the_innocent(
-        Pod::hog("hog", Burstable, 64, "tmpfs file=SHM/hog size=3000 pace=400"),
-        Pod::bystander("innocent", Burstable, 80, "anon size=60", 60),
-    );
-}
-
-#[test]
-#[ignore = "runs its machine out of memory"]
 fn the_kernel_takes_the_innocent_for_a_guaranteed_pod() {
     takes_the_innocent(
         Pod::hog("hog", Guaranteed, 64, "anon first=900 size=3000 pace=200")

@@ -180,18 +180,6 @@ fn scenario_16_a_container_that_the_kernel_ends_as_one() {
 
 #[test]
 #[ignore = "runs its machine out of memory"]
-fn scenario_18_a_guaranteed_hog_that_the_kernel_spares() {
-    let hog = Pod::hog("hog", Guaranteed, 64, "anon size=3000 pace=200").lifted();
-    kept(&Scenario::new(
-        "18",
-        Line::Tenth,
-        &["hog"],
-        vec![steady(), small(), hog],
-    ));
-}
-
-#[test]
-#[ignore = "runs its machine out of memory"]
 fn scenario_22_a_pod_that_comes_again_under_its_name() {
     let hog = Pod::hog("hog", Burstable, 64, "anon first=700 size=3000 pace=100").with_first(700);
     let scenario = Scenario::new("22", Line::Tenth, &["hog"], vec![steady(), small(), hog]);

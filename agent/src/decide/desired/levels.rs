@@ -1,6 +1,6 @@
 //! The levels above the pods, and the agent's own cgroup.
 
-use crate::decide::allocatable::allocatable;
+use crate::decide::allocatable::{allocatable, amount};
 use crate::decide::conversions::{linear_weight, shares};
 use crate::decide::policy::{AgentShare, MemoryQosMode};
 use crate::decide::qos::qos_class;
@@ -86,7 +86,9 @@ fn add_root(builder: &mut Builder, inputs: &Inputs, protection: Protection) {
     knobs.extend(protection.knobs());
     knobs.extend(huge_page_limits(node, huge_pages));
     let path = inputs.policy.layout.qos(QosClass::Guaranteed);
-    let high = root_tripwire(inputs.policy.memory_qos, memory).filter(|_| !inputs.lifted.contains(&path));
+    let threshold = amount(inputs.policy.eviction_hard_memory, node.memory);
+    let high = root_tripwire(inputs.policy.memory_qos, memory, threshold)
+        .filter(|_| enforced && !inputs.lifted.contains(&path));
     knobs.push(memory_limit(ControlFile::MemoryHigh, high));
     builder.cgroup(path, knobs);
 }

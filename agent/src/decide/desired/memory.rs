@@ -78,11 +78,11 @@ pub(super) fn tripwire(qos: MemoryQos, request: Bytes, limit: Option<Bytes>) -> 
     (request < limit && high > request).then_some(high)
 }
 
-/// The tripwire of all pods together, that much below their limit.
-pub(super) fn root_tripwire(qos: MemoryQos, limit: Bytes) -> Option<Bytes> {
-    let headroom = qos.headroom.filter(|h| h.0 > 0)?;
-    let far = qos.mode == MemoryQosMode::Sound && limit.0 / LIMIT_PER_HEADROOM >= headroom.0;
-    far.then(|| whole_pages(limit.saturating_sub(headroom)))
+/// The tripwire of all pods together: where the owner's hard threshold of available memory is met at their limit. So the
+/// kernel tells at once, and holds up whoever goes on, at the very line at which somebody is to go.
+pub(super) fn root_tripwire(qos: MemoryQos, limit: Bytes, threshold: Bytes) -> Option<Bytes> {
+    let wanted = qos.mode == MemoryQosMode::Sound && threshold > Bytes(0) && threshold < limit;
+    wanted.then(|| whole_pages(limit.saturating_sub(threshold)))
 }
 
 /// kubelet's `memory.high` of a container: between request and limit, or what the node can give where there is no

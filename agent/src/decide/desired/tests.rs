@@ -75,7 +75,7 @@ fn every_level_has_its_values() {
                 format!("memory.min={}", 1056 * MIB),
                 format!("memory.low={}", 512 * MIB),
                 // The tripwire of all pods.
-                format!("memory.high={}", (8192 - 256 + 32 - 320) * MIB),
+                format!("memory.high={}", (8192 - 256 + 32 - 100) * MIB),
                 format!("memory.max={}", (8192 - 256 + 32) * MIB),
                 "pids.max=32000".to_owned(),
             ],
