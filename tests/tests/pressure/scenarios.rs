@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::io;
 use std::time::Duration;
 
-use plimsoll::model::QosClass::{BestEffort, Burstable, Guaranteed};
+use plimsoll::model::QosClass::{BestEffort, Burstable};
 use plimsoll::model::{NodeReport, PodPhase};
 use plimsoll_tests::race::{Field, Ground, Keeper, Line, Pod, Race, Scenario, run_with};
 

@@ -24,6 +24,11 @@ use crate::vm::{self, GuestFile, Pace, Stream, VmSpec};
 const KILLED: &str = "wherever_it_is_killed";
 const KILLED_ON: &str = "6.12";
 
+/// The kernel on which every scenario of memory pressure is played; each takes half a minute and more.
+const ALL_SCENARIOS_ON: &str = "6.12";
+/// Those that are played on all kernels: with a tripwire, without one, with a victim that hardly gets CPU.
+const SCENARIOS: [&str; 3] = ["scenario_1_", "scenario_2_a", "scenario_13_"];
+
 /// The test targets that run here, each in a machine of its own.
 const TARGETS: [Target; 2] = [Target::Kernel, Target::Pressure];
 
@@ -159,6 +164,9 @@ fn one(
     command.extend(harness_arguments(options));
     if series != KILLED_ON {
         command.extend(["--skip".to_owned(), KILLED.to_owned()]);
+    }
+    if target == Target::Pressure && series != ALL_SCENARIOS_ON && options.filter.is_none() {
+        command.extend(SCENARIOS.map(str::to_owned));
     }
     let mut spec = VmSpec::new(series, command);
     // Programs are part of the machine's memory: it gets no other target's.
