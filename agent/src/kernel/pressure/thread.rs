@@ -1,12 +1,17 @@
-//! The standing of the guard's thread: it runs before others, and its memory is not taken away.
+//! The standing of the guard's thread: it runs before others, and the program is not taken away from under it.
+//!
+//! **Memory.** Under pressure the kernel drops the pages of programs, which are files, and whoever runs waits for the disk to
+//! have them back. So the program and its libraries are locked, page by page as they are touched. The heap is not: it is
+//! never dropped without swap, `memory.min` of the agent's cgroup keeps it, and what is locked can never be given back,
+//! which is tens of megabytes after the probes were loaded.
 //!
 //! Each part may be refused, and the rest is done; the answer says what is missing, in words for the log.
 
-#![expect(unsafe_code, reason = "sched_setscheduler(2) has no safe form")]
+#![expect(unsafe_code, reason = "sched_setscheduler(2) and mlock2(2) have no safe form")]
 
 use std::io;
 
-use rustix::mm::MlockAllFlags;
+use rustix::mm::MlockFlags;
 use rustix::process::{Resource, Rlimit};
 
 /// What was reached.
@@ -14,7 +19,7 @@ use rustix::process::{Resource, Rlimit};
 pub struct Standing {
     /// Why the thread does not run as real-time.
     pub not_real_time: Option<io::Error>,
-    /// Why memory is not locked.
+    /// Why the program is not locked.
     pub not_locked: Option<io::Error>,
 }
 
@@ -27,14 +32,16 @@ impl Standing {
             )
         });
         let locked = self.not_locked.as_ref().map(|error| {
-            format!("the guard's memory may be taken away, since mlockall was refused: {error} (needs CAP_IPC_LOCK)")
+            format!(
+                "the guard's program may be taken away, since mlock was refused: {error} (needs CAP_IPC_LOCK)"
+            )
         });
         real_time.into_iter().chain(locked)
     }
 }
 
-/// Makes the calling thread real-time, at the lowest priority of those, and locks the whole process's memory: pages stay
-/// once they were touched. So the guard has to go through its work once, without acting, before it counts on that.
+/// Makes the calling thread real-time, at the lowest priority of those, and locks the program and its libraries: their pages
+/// stay once they were touched.
 ///
 /// What the thread starts runs at usual priority again.
 #[must_use]
@@ -45,13 +52,38 @@ pub fn raise() -> Standing {
         libc::sched_setscheduler(0, libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK, &raw const param)
     };
     let not_real_time = (result != 0).then(io::Error::last_os_error);
-    // On fault: the stacks of all threads and all of the program would otherwise be made resident at once.
-    let flags = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
-    let not_locked = rustix::mm::mlockall(flags).err().map(io::Error::from);
     Standing {
         not_real_time,
-        not_locked,
+        not_locked: lock_program().err(),
     }
+}
+
+/// Locks what is mapped from files.
+fn lock_program() -> io::Result<()> {
+    let maps = std::fs::read_to_string("/proc/self/maps")?;
+    for (from, to) in maps.lines().filter_map(file_mapping) {
+        // On fault: all of the program would otherwise be made resident at once.
+        // SAFETY: locking changes neither what is there nor who may use it; a range that is gone meanwhile is refused.
+        unsafe {
+            rustix::mm::mlock_with(
+                std::ptr::without_provenance_mut(from),
+                to - from,
+                MlockFlags::ONFAULT,
+            )?
+        };
+    }
+    Ok(())
+}
+
+/// The range of a line of `/proc/PID/maps` that is mapped from a file.
+fn file_mapping(line: &str) -> Option<(usize, usize)> {
+    let mut words = line.split_ascii_whitespace();
+    let (from, to) = words.next()?.split_once('-')?;
+    let file = words.nth(4)?;
+    // Rings and maps that are shared with the kernel are no files of this kind.
+    let is_file = file.starts_with('/') && !file.starts_with("/dev/");
+    let number = |text| usize::from_str_radix(text, 16).ok();
+    is_file.then_some((number(from)?, number(to)?))
 }
 
 /// Raises the number of descriptors that the process may have to `wanted`, or as far as it may; gives the number.
@@ -87,6 +119,22 @@ pub fn allow_descriptors(wanted: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_files_are_locked() {
+        let line = |rest: &str| format!("1000-3000 r-xp 00000000 fd:00 12 {rest}");
+        assert_eq!(file_mapping(&line("/usr/bin/plimsoll")), Some((0x1000, 0x3000)));
+        for other in [
+            "[heap]",
+            "[stack]",
+            "",
+            "/dev/zero (deleted)",
+            "anon_inode:bpf-map",
+        ] {
+            assert_eq!(file_mapping(&line(other)), None, "{other}");
+        }
+        assert_eq!(file_mapping("nonsense"), None);
+    }
 
     #[test]
     fn descriptors_are_raised_and_never_lowered() {

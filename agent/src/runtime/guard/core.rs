@@ -54,6 +54,7 @@ pub struct Guard {
     numbers: Vec<(CgroupId, u64)>,
     told: Option<(Topic, BootTime)>,
     resuming: bool,
+    memory_short: bool,
 }
 
 /// What was told of last: the same again is no news.
@@ -80,6 +81,7 @@ impl Guard {
             numbers: Vec::new(),
             told: None,
             resuming: false,
+            memory_short: false,
         };
         guard.adopt();
         guard
@@ -145,6 +147,12 @@ impl Guard {
         &self.roster
     }
 
+    /// Whether it is memory that was short at the last look, and not a disk.
+    #[must_use]
+    pub fn is_memory_short(&self) -> bool {
+        self.memory_short
+    }
+
     /// The figures that were read last.
     #[must_use]
     pub fn snapshot(&self) -> &Snapshot {
@@ -169,6 +177,7 @@ impl Guard {
                 break;
             }
         }
+        self.memory_short = is_about_memory(&last);
         self.sleep(&last)
     }
 
@@ -419,7 +428,27 @@ impl Guard {
         match last {
             Decision::Fine => sleep,
             Decision::Wait { need } if matches!(need.domain, Domain::Pod(_)) => sleep,
+            // A disk does not fill in a moment, and may be nearly full for days.
+            Decision::Wait { need } | Decision::Act { need, .. } | Decision::Nobody { need, .. }
+                if is_about_a_disk(need) =>
+            {
+                sleep
+            }
             Decision::Wait { .. } | Decision::Act { .. } | Decision::Nobody { .. } => sleep.min(WATCHFUL),
+        }
+    }
+}
+
+fn is_about_a_disk(need: &Need) -> bool {
+    need.signal
+        .is_some_and(|signal| !signal.is_memory() && signal != Signal::PidAvailable)
+}
+
+fn is_about_memory(decision: &Decision) -> bool {
+    match decision {
+        Decision::Fine => false,
+        Decision::Wait { need } | Decision::Act { need, .. } | Decision::Nobody { need, .. } => {
+            !matches!(need.domain, Domain::Pod(_)) && need.signal.is_none_or(Signal::is_memory)
         }
     }
 }

@@ -66,6 +66,8 @@ pub(crate) struct View {
     pub(crate) state: PressureState,
     /// Alarms that are armed.
     pub(crate) alarms: usize,
+    /// Whether memory is short.
+    pub(crate) short: bool,
 }
 
 /// What the guard is started with.
@@ -337,6 +339,7 @@ impl Loop {
             snapshot: self.guard.snapshot().clone(),
             state: self.guard.state().clone(),
             alarms: self.alarms.len(),
+            short: self.guard.is_memory_short(),
         };
         *lock(&self.shared.view) = Some(view);
     }

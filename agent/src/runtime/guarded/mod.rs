@@ -170,7 +170,7 @@ impl Guarded {
             .state
             .node_exhausted_in(node)
             .is_some_and(|left| left < RUNS_OUT);
-        let short = soon || view.state.short_since.is_some();
+        let short = soon || view.short;
         if !steerer.is_due(short, now) {
             return;
         }

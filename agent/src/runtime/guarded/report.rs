@@ -83,6 +83,7 @@ impl Guarded {
             snapshot,
             state,
             alarms,
+            ..
         } = view;
         let Outlook {
             need,
