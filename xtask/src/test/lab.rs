@@ -29,6 +29,9 @@ const ALL_SCENARIOS_ON: &str = "6.12";
 /// Those that are played on all kernels: with a tripwire, without one, with a victim that hardly gets CPU.
 const SCENARIOS: [&str; 3] = ["scenario_1_", "scenario_2_a", "scenario_13_"];
 
+/// A machine with a clock of instructions takes ten minutes and more for one scenario on this kernel; why is not known.
+const NO_SCENARIOS_ON: &str = "6.1";
+
 /// The test targets that run here, each in a machine of its own.
 const TARGETS: [Target; 2] = [Target::Kernel, Target::Pressure];
 
@@ -87,6 +90,7 @@ pub(super) fn run(series: &[&'static str], options: &Options, summary: &mut Summ
     let runs: VecDeque<_> = TARGETS
         .into_iter()
         .flat_map(|target| series.iter().map(move |&series| (series, target)))
+        .filter(|&(series, target)| target != Target::Pressure || series != NO_SCENARIOS_ON)
         .collect();
     let workers = thread::available_parallelism()
         .map_or(1, usize::from)
