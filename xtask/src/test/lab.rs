@@ -26,7 +26,7 @@ const KILLED_ON: &str = "6.12";
 
 /// The kernel on which every scenario of memory pressure is played; each takes half a minute and more.
 const ALL_SCENARIOS_ON: &str = "6.12";
-/// Those that are played on all kernels: with a tripwire, without one, with a victim that hardly gets CPU.
+/// Those that are played on the others: with a tripwire, without one, with a victim that hardly gets CPU.
 const SCENARIOS: [&str; 3] = ["scenario_1_", "scenario_2_a", "scenario_13_"];
 
 /// A machine with a clock of instructions takes ten minutes and more for one scenario on this kernel; why is not known.
