@@ -5,10 +5,7 @@
 
 use super::oom_score_adj::CRITICAL_PRIORITY;
 use crate::model::pressure::Shield;
-use crate::model::{Namespace, Pod};
-
-/// A pod with this annotation set to `"true"` asks to be no victim.
-pub const PROTECTED_ANNOTATION: &str = "plimsoll.dev/protected";
+use crate::model::{Namespace, PROTECTED_ANNOTATION, Pod};
 
 /// Why `pod` is never a victim, if it is not; `protected` are the namespaces whose pods may ask for that
 /// (`memoryPressure.protectedNamespaces`).

@@ -61,6 +61,7 @@ pub use placement::{
     ProposedMove,
 };
 pub use pod::{Container, ContainerKind, EnvVar, Pod, ResourceList, Resources, RestartPolicy};
+pub use pod::{OOM_GROUP_ANNOTATION, PROTECTED_ANNOTATION};
 pub use qos::QosClass;
 pub use quantity::{Quantity, QuantityError};
 pub use report::{

@@ -8,6 +8,12 @@ use serde::{Deserialize, Serialize};
 use super::ids::{ContainerName, Namespace, PodName, PodUid};
 use super::quantity::Quantity;
 
+/// A pod with this annotation set to `"true"` or `"false"` decides for itself whether the OOM killer takes its
+/// containers whole; with a dot and a container's name behind it, for that container.
+pub const OOM_GROUP_ANNOTATION: &str = "plimsoll.dev/oom-group";
+/// A pod with this annotation set to `"true"` asks to be no victim.
+pub const PROTECTED_ANNOTATION: &str = "plimsoll.dev/protected";
+
 /// Amounts by resource name: `cpu`, `memory`, `hugepages-2Mi`, `ephemeral-storage`…
 pub type ResourceList = BTreeMap<String, Quantity>;
 

@@ -12,6 +12,7 @@ pub(crate) mod prometheus;
 pub(crate) mod qemu;
 pub(crate) mod rivals;
 pub(crate) mod rust_src;
+mod skipped;
 
 use std::process::ExitCode;
 use std::time::Instant;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 
 use super::apt::{self, Apt};
-use super::{Done, Need, Step};
+use super::{Done, Need, Step, skipped};
 use crate::paths;
 
 const PACKAGE: &str = "prometheus";
@@ -23,16 +23,9 @@ pub(crate) fn is_there() -> bool {
         .all(|name| programs().join(name).is_file())
 }
 
-fn skipped() -> PathBuf {
-    paths::lab().join("prometheus.skipped")
-}
-
 /// Forgets that it could not be had.
 pub(super) fn forget_skipped() -> Result<()> {
-    if skipped().exists() {
-        std::fs::remove_file(skipped())?;
-    }
-    Ok(())
+    skipped::forget(PACKAGE)
 }
 
 pub(super) fn step() -> Step {
@@ -44,7 +37,7 @@ pub(super) fn step() -> Step {
             if is_there() {
                 return Ok(Some(Done::Already(programs().display().to_string())));
             }
-            Ok(std::fs::read_to_string(skipped()).ok().map(Done::Skipped))
+            Ok(skipped::why_not(PACKAGE).map(Done::Skipped))
         }),
         fetch: Box::new(|| fetch().or_else(|error| note_skipped(&error))),
     }
@@ -52,9 +45,7 @@ pub(super) fn step() -> Step {
 
 /// Without it its tests say that they were skipped; the others run.
 fn note_skipped(error: &anyhow::Error) -> Result<Done> {
-    let why = format!("{error:#}; `cargo xtask setup --again` retries");
-    std::fs::write(skipped(), &why)?;
-    Ok(Done::Skipped(why))
+    skipped::note(PACKAGE, error)
 }
 
 fn fetch() -> Result<Done> {

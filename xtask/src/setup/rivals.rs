@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 
 use super::apt::{self, Apt};
-use super::{Done, Need, Step};
+use super::{Done, Need, Step, skipped};
 use crate::paths;
 
+const NAME: &str = "rivals";
 /// The programs, which are named like their packages.
 pub(crate) const PROGRAMS: [&str; 2] = ["earlyoom", "oomd"];
 /// What oomd needs and a Debian system does not have anyway.
@@ -16,7 +17,7 @@ const LIBRARY: &str = "libjsoncpp";
 
 /// What was unpacked, laid out as the root of a file system.
 pub(crate) fn root() -> PathBuf {
-    paths::lab().join("rivals")
+    paths::lab().join(NAME)
 }
 
 /// Where the libraries among it are.
@@ -33,21 +34,14 @@ fn is_there() -> bool {
     PROGRAMS.iter().all(|name| program(name).is_file()) && root().join("versions").is_file()
 }
 
-fn skipped() -> PathBuf {
-    paths::lab().join("rivals.skipped")
-}
-
 /// Why they could not be had, if that was so.
 pub(crate) fn why_not() -> Option<String> {
-    std::fs::read_to_string(skipped()).ok()
+    skipped::why_not(NAME)
 }
 
 /// Forgets that they could not be had.
 pub(super) fn forget_skipped() -> Result<()> {
-    if skipped().exists() {
-        std::fs::remove_file(skipped())?;
-    }
-    Ok(())
+    skipped::forget(NAME)
 }
 
 pub(super) fn step() -> Step {
@@ -69,9 +63,7 @@ pub(super) fn step() -> Step {
 
 /// Without them the benchmark measures the others and says so.
 fn note_skipped(error: &anyhow::Error) -> Result<Done> {
-    let why = format!("{error:#}; `cargo xtask setup --again` retries");
-    std::fs::write(skipped(), &why)?;
-    Ok(Done::Skipped(why))
+    skipped::note(NAME, error)
 }
 
 fn fetch() -> Result<Done> {

@@ -9,13 +9,13 @@ use crate::decide::policy::{ContainerCpuWeight, MemoryQosMode, SwapBehavior};
 use crate::decide::qos::qos_class;
 use crate::decide::resources::{cpu, huge_pages, memory};
 use crate::model::{
-    Bytes, CgroupPath, Container, ControlFile, CpuWeight, KnobValue, Limit, NodeCapacity, Pod, QosClass,
-    Quantity,
+    Bytes, CgroupPath, Container, ControlFile, CpuWeight, KnobValue, Limit, NodeCapacity,
+    OOM_GROUP_ANNOTATION, Pod, QosClass, Quantity,
 };
 
 use super::memory::{Protection, kubelet_high, protection, tripwire};
 use super::pod_config::pod_config;
-use super::{Builder, Inputs, OOM_GROUP_ANNOTATION, cpu_max, huge_page_limits, lists, memory_limit};
+use super::{Builder, Inputs, cpu_max, huge_page_limits, lists, memory_limit};
 
 /// Adds the container's cgroup.
 pub(super) fn add(

@@ -35,10 +35,6 @@ use super::qos::qos_class;
 pub use memory::Protection;
 pub use pod_config::{PodConfig, pod_config};
 
-/// A pod with this annotation set to `"true"` or `"false"` decides for itself whether the OOM killer takes its
-/// containers whole; with a dot and a container's name behind it, for that container.
-pub const OOM_GROUP_ANNOTATION: &str = "plimsoll.dev/oom-group";
-
 /// Controllers that placement uses, where the node has them.
 pub const WANTED: [Controller; 5] = [
     Controller::Cpu,

@@ -3,7 +3,7 @@
 use super::*;
 use crate::decide::fixtures::{all_controllers, container, list, node, pod, resources, simple};
 use crate::decide::policy::{AgentShare, MemoryQosMode, Reserved, SwapBehavior};
-use crate::model::{ContainerName, MilliCpu};
+use crate::model::{ContainerName, MilliCpu, OOM_GROUP_ANNOTATION};
 
 const MIB: u64 = 1 << 20;
 

@@ -69,7 +69,7 @@ fn lock_program() -> io::Result<()> {
                 std::ptr::without_provenance_mut(from),
                 to - from,
                 MlockFlags::ONFAULT,
-            )?
+            )?;
         };
     }
     Ok(())

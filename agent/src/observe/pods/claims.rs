@@ -11,26 +11,21 @@
 
 use super::defaults::SYSTEM_CLASSES;
 use super::field::{FieldPath, Problems};
-use crate::model::Pod;
+use crate::model::{OOM_GROUP_ANNOTATION, PROTECTED_ANNOTATION, Pod};
 
 /// Where critical pods live.
 const SYSTEM_NAMESPACE: &str = "kube-system";
 /// The highest priority that is not the system's own.
 const HIGHEST_FOR_USERS: i32 = 1_000_000_000;
-/// The pod asks to be no victim.
-const PROTECTED: &str = "plimsoll.dev/protected";
-/// Whether the OOM killer takes all of a container; with a dot and a container's name, of that one.
-const OOM_GROUP: &str = "plimsoll.dev/oom-group";
-
 /// Checks a pod after defaulting; `path` is its place in the document.
 pub(super) fn check(pod: &Pod, path: &FieldPath, problems: &Problems) {
     priority(pod, &path.key("spec"), problems);
     let annotations = path.key("metadata").key("annotations");
     for (key, value) in &pod.annotations {
         let container = key
-            .strip_prefix(OOM_GROUP)
+            .strip_prefix(OOM_GROUP_ANNOTATION)
             .and_then(|rest| rest.strip_prefix('.'));
-        if container.is_none() && key != OOM_GROUP && key != PROTECTED {
+        if container.is_none() && key != OOM_GROUP_ANNOTATION && key != PROTECTED_ANNOTATION {
             continue;
         }
         let path = annotations.key(key);
