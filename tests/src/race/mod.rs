@@ -34,6 +34,18 @@ pub enum Line {
     High(u32),
 }
 
+/// What someone who looks on says at each look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// Nothing ends it yet but what the scenario says.
+    On,
+    /// What the scenario is about has been seen; from now on it is its aftermath.
+    Enough,
+}
+
+/// What to do and to say at each look.
+pub type Onlooker<'a> = dyn FnMut(&mut Field, &Race) -> io::Result<Look> + 'a;
+
 /// Pods, and whom they should cost their life.
 #[derive(Debug, Clone)]
 pub struct Scenario {
@@ -49,7 +61,7 @@ pub struct Scenario {
     pub swap: bool,
     /// How long it is looked at, where nothing ends it sooner.
     pub patience: Duration,
-    /// How long it is looked on after the last right one is dead, for those that follow.
+    /// How long it is looked on after the last right one is dead, or what it is about was seen, for those that follow.
     pub aftermath: Duration,
 }
 
@@ -87,7 +99,7 @@ pub struct Places {
 /// # Errors
 /// The pods or the keeper could not be started.
 pub fn run(scenario: &Scenario, keeper: Keeper, seed: u32, places: &Places) -> io::Result<Race> {
-    run_with(scenario, keeper, seed, places, &mut |_, _| Ok(()))
+    run_with(scenario, keeper, seed, places, &mut |_, _| Ok(Look::On))
 }
 
 /// The same, with something to do at each look.
@@ -99,7 +111,7 @@ pub fn run_with(
     keeper: Keeper,
     seed: u32,
     places: &Places,
-    at_each_look: &mut dyn FnMut(&mut Field, &Race) -> io::Result<()>,
+    at_each_look: &mut Onlooker<'_>,
 ) -> io::Result<Race> {
     let mut field = Field::lay_out(scenario, keeper, seed, places)?;
     field.wait_settled()?;

@@ -7,7 +7,7 @@ use std::{fs, io, thread};
 use plimsoll::model::NodeReport;
 use plimsoll::model::pressure::DecisionRecord;
 
-use super::{Field, Line, Scenario};
+use super::{Field, Line, Look, Onlooker, Scenario};
 
 /// From one look to the next.
 const PERIOD: Duration = Duration::from_millis(4);
@@ -89,6 +89,12 @@ impl Race {
         hurt == right
     }
 
+    /// Whether all whose end is right came to it; not where that is nobody.
+    fn right_are_dead(&self, scenario: &Scenario) -> bool {
+        let dead = |name: &&str| self.pod(name).is_some_and(|pod| pod.dead.is_some());
+        !scenario.right.is_empty() && scenario.right.iter().all(dead)
+    }
+
     /// Time in which bystanders stood still.
     #[must_use]
     pub fn stall_of_others(&self, scenario: &Scenario) -> Duration {
@@ -120,7 +126,7 @@ pub(super) fn watch(
     field: &mut Field,
     scenario: &Scenario,
     began: Instant,
-    at_each_look: &mut dyn FnMut(&mut Field, &Race) -> io::Result<()>,
+    at_each_look: &mut Onlooker<'_>,
 ) -> io::Result<Race> {
     let mut race = Race {
         pods: field
@@ -139,6 +145,7 @@ pub(super) fn watch(
     let tenth = meminfo("MemTotal")? / 10;
     let highs_before = event(&field.root, "high");
     let mut latest = Instant::now();
+    let mut end = None;
     loop {
         let now = Instant::now();
         race.gap = race.gap.max(now - latest);
@@ -154,21 +161,10 @@ pub(super) fn watch(
         for (seen, cgroup) in race.pods.iter_mut().zip(&field.cgroups) {
             look(seen, cgroup, race.lasted);
         }
-        let right_end = scenario
-            .right
-            .iter()
-            .map(|name| race.pod(name).and_then(|pod| pod.dead))
-            .max();
-        let all_right = scenario
-            .right
-            .iter()
-            .all(|name| race.pod(name).is_some_and(|pod| pod.dead.is_some()));
-        at_each_look(field, &race)?;
-        let over = all_right
-            && right_end
-                .flatten()
-                .is_some_and(|end| race.lasted > end + scenario.aftermath);
-        if over || race.lasted > scenario.patience {
+        if at_each_look(field, &race)? == Look::Enough || race.right_are_dead(scenario) {
+            end.get_or_insert(race.lasted);
+        }
+        if end.is_some_and(|end| race.lasted > end + scenario.aftermath) || race.lasted > scenario.patience {
             return Ok(race);
         }
         thread::sleep(PERIOD);

@@ -4,12 +4,11 @@
 //! happened for it to have meant anything at all.
 
 use std::cell::Cell;
-use std::io;
 use std::time::Duration;
 
 use plimsoll::model::QosClass::{BestEffort, Burstable};
 use plimsoll::model::{NodeReport, PodPhase};
-use plimsoll_tests::race::{Field, Ground, Keeper, Line, Pod, Race, Scenario, run_with};
+use plimsoll_tests::race::{Ground, Keeper, Line, Look, Onlooker, Pod, Race, Scenario, run, run_with};
 
 use super::places;
 
@@ -18,10 +17,10 @@ const EVICTED: &str = "Evicted";
 
 /// Runs a scenario with the agent, and checks what holds for all of them.
 fn kept(scenario: &Scenario) -> Race {
-    kept_with(scenario, &mut |_, _| Ok(()))
+    kept_with(scenario, &mut |_, _| Ok(Look::On))
 }
 
-fn kept_with(scenario: &Scenario, at_each_look: &mut dyn FnMut(&mut Field, &Race) -> io::Result<()>) -> Race {
+fn kept_with(scenario: &Scenario, at_each_look: &mut Onlooker<'_>) -> Race {
     let race = run_with(scenario, Keeper::Plimsoll, 0, &places(), at_each_look).unwrap();
     let hurt: Vec<_> = race.hurt().iter().map(|pod| pod.name).collect();
     assert!(race.is_right(scenario), "{hurt:?} lost processes: {race:#?}");
@@ -96,22 +95,23 @@ fn scenario_2_with_swap() {
 #[ignore = "runs its machine out of memory"]
 fn scenario_6_a_burst_within_the_request() {
     let pod = Pod::hog("burst", Burstable, 400, "anon size=380 pace=400");
-    let mut scenario = Scenario::new("6", Line::Tenth, &[], vec![steady(), small(), pod]);
-    scenario.patience = Duration::from_secs(8);
-    let race = kept(&scenario);
-    assert!(race.pod("burst").unwrap().peak >= 380 << 20, "{race:#?}");
+    let scenario = Scenario::new("6", Line::Tenth, &[], vec![steady(), small(), pod]);
+    let whole = |race: &Race| race.pod("burst").is_some_and(|pod| pod.peak >= 380 << 20);
+    let race = kept_with(&scenario, &mut |_, race| {
+        Ok(if whole(race) { Look::Enough } else { Look::On })
+    });
+    assert!(whole(&race), "{race:#?}");
 }
 
 #[test]
 #[ignore = "runs its machine out of memory"]
 fn scenario_8_page_cache_at_the_pods_own_limit() {
     let pod = Pod::hog("cache", Burstable, 32, "cache file=/disk/cache size=160 pace=400").limited(64);
-    let mut scenario = Scenario::new("8", Line::Tenth, &[], vec![steady(), small(), pod]);
-    scenario.patience = Duration::from_secs(10);
+    let scenario = Scenario::new("8", Line::Tenth, &[], vec![steady(), small(), pod]);
     let limited = Cell::new(false);
     let race = kept_with(&scenario, &mut |field, _| {
         limited.set(limited.get() || field.event("cache", "max") > 0);
-        Ok(())
+        Ok(if limited.get() { Look::Enough } else { Look::On })
     });
     assert!(limited.get(), "it came to its limit: {race:#?}");
 }
@@ -162,10 +162,9 @@ fn scenario_15_a_tmpfs_that_outlives_its_pod() {
 #[ignore = "runs its machine out of memory"]
 fn scenario_16_a_container_that_the_kernel_ends_as_one() {
     let group = Pod::hog("group", Burstable, 32, "many each=40 every=200 count=3").limited(96);
-    let mut scenario = Scenario::new("16", Line::Tenth, &["group"], vec![steady(), small(), group]);
-    scenario.patience = Duration::from_secs(15);
+    let scenario = Scenario::new("16", Line::Tenth, &["group"], vec![steady(), small(), group]);
     // Its own limit is its own matter: the kernel ends it, and the agent tells so and takes nobody.
-    let race = run_with(&scenario, Keeper::Plimsoll, 0, &places(), &mut |_, _| Ok(())).unwrap();
+    let race = run(&scenario, Keeper::Plimsoll, 0, &places()).unwrap();
     assert!(race.is_right(&scenario), "{race:#?}");
     assert!(race.pod("group").unwrap().dead.is_some(), "all of it: {race:#?}");
     let report = race.report.expect("the agent answers");
@@ -190,7 +189,7 @@ fn scenario_22_a_pod_that_comes_again_under_its_name() {
             again.set(true);
             field.replace("hog", "anon size=32", "uid-again")?;
         }
-        Ok(())
+        Ok(Look::On)
     })
     .unwrap();
     assert!(again.get() && race.is_right(&scenario), "{race:#?}");
@@ -229,7 +228,7 @@ fn scenario_31_an_agent_that_is_killed_in_the_middle_of_a_kill() {
             agent.kill()?;
             agent.start()?;
         }
-        Ok(())
+        Ok(Look::On)
     })
     .unwrap();
     assert!(killed.get() && race.is_right(&scenario), "{race:#?}");
