@@ -8,6 +8,7 @@ mod ask;
 mod check;
 mod cpu_import;
 mod cpus;
+mod discover;
 mod events;
 mod explain;
 mod options;
@@ -29,12 +30,14 @@ use std::path::Path;
 use clap::Parser;
 
 use crate::config::{self, Config};
+use crate::kernel::cgroup_fs::{RealCgroupFs, find_mount};
 use crate::kernel::clock::{Clock, RealClock};
 use crate::kernel::log;
 use crate::kernel::node_facts::{self, Machine};
+use crate::kernel::process::{Processes, RealProcesses};
 use crate::metrics::families;
 use crate::observe::supply::Supply;
-use crate::observe::{cpu_topology, kubelet_cpus, node, pods, supply};
+use crate::observe::{cpu_topology, discovery, kubelet_cpus, node, pods, supply};
 use crate::runtime::{self, RecordedDecisions};
 use options::{Command, ConfigAction, CpuAction, Options, Output};
 
@@ -183,6 +186,7 @@ fn execute(options: Options) -> Result<u8, Failure> {
             output,
         } => plan(&topology, &pods, &load(config.as_deref())?, output),
         Command::Config(action) => configuration(&action),
+        Command::Discover { output } => discover(output),
         Command::Metrics => print(&families::markdown_table()),
         Command::Version => print(&format!("plimsoll {}\n", env!("CARGO_PKG_VERSION"))),
     }
@@ -227,6 +231,22 @@ fn check(config: &Config, output: Output) -> Result<u8, Failure> {
     } else {
         DONE
     })
+}
+
+/// What the kernel shows of pods on this machine.
+fn discover(output: Output) -> Result<u8, Failure> {
+    let mount = find_mount().map_err(Failure::failed)?;
+    let open = |error| Failure::failed(format!("open {}: {error}", mount.display()));
+    let fs = RealCgroupFs::open(&mount).map_err(open)?;
+    let score_of = |pid| match RealProcesses.identify(pid)? {
+        Some(identity) => RealProcesses.oom_score_adj(identity),
+        None => Ok(None),
+    };
+    let roots = discovery::discover(&fs, &score_of).map_err(Failure::failed)?;
+    match output {
+        Output::Json => print(&to_json(&roots)?),
+        Output::Table | Output::Wide => print(&discover::show(&roots)),
+    }
 }
 
 /// The map of this machine with the owners that its agent tells, or of one whose files were saved. That nobody tells

@@ -50,6 +50,14 @@ pub(super) enum Command {
         #[arg(long, short, value_enum, default_value_t)]
         output: Output,
     },
+    /// Show the pods and containers that the kernel knows of by their cgroups, whoever made them.
+    ///
+    /// Asks neither the agent nor kubelet, the API server or a runtime; works under both cgroup drivers and for a kubelet
+    /// in a container.
+    Discover {
+        #[arg(long, short, value_enum, default_value_t)]
+        output: Output,
+    },
     /// Show the running agent's pods.
     ///
     /// Where containers may have CPUs to themselves, wide output has them: CPUS are a container's own, MEMS the NUMA nodes

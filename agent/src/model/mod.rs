@@ -9,6 +9,7 @@ mod cgroup_path;
 mod control_file;
 mod cpu_set;
 mod cpu_topology;
+mod discovered;
 mod exclusive;
 mod foreign;
 mod ids;
@@ -45,6 +46,10 @@ pub use cpu_set::{CpuId, CpuListError, CpuSet};
 #[cfg(any(test, feature = "testutils"))]
 pub use cpu_topology::Shape;
 pub use cpu_topology::{CpuGroup, CpuPlace, CpuRecord, NumaRecord, Topology, TopologyError};
+pub use discovered::{
+    ContainerId, ContainerIdError, ContainerRole, ContainerRuntime, DiscoveredContainer, DiscoveredPod,
+    DiscoveredRoot,
+};
 pub use exclusive::{ContainerCpus, ForeignReport, GrantReport, NodeCpus, NumaCpus};
 pub use foreign::{ForeignTime, Intruder, KernelThreadTimes, OwnerCgroup, Presence, Stranger};
 pub use ids::{CgroupId, ContainerName, IdError, Namespace, PodName, PodUid, ProcessIdentity};

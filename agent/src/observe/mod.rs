@@ -4,6 +4,7 @@ pub mod cgroup_stats;
 pub mod cgroup_tree;
 pub mod cpu_topology;
 pub mod cpu_watch;
+pub mod discovery;
 pub mod kubelet_cpus;
 pub mod node;
 pub mod numa_memory;
