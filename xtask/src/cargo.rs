@@ -82,11 +82,13 @@ pub(crate) fn has(package: &str, kind: &str, name: &str) -> Result<bool> {
         .any(|t| t.package == package && t.kind == kind && t.name == name))
 }
 
-/// Builds with `arguments` (such as `build --bin plimsoll`) and returns each program's name and path.
-pub(crate) fn build(arguments: &[&str]) -> Result<Vec<(String, PathBuf)>> {
+/// Builds with `arguments` (such as `build --bin plimsoll`) and these variables of the environment, and returns
+/// each program's name and path.
+fn build(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Vec<(String, PathBuf)>> {
     let mut cargo = command();
     cargo
         .args(arguments)
+        .envs(variables.iter().copied())
         .arg("--message-format=json-render-diagnostics");
     cargo.stderr(Stdio::inherit());
     let output = cargo
@@ -111,7 +113,12 @@ fn parse_programs(json_lines: &str) -> Vec<(String, PathBuf)> {
 
 /// Builds one program and returns its path.
 pub(crate) fn build_one(arguments: &[&str], name: &str) -> Result<PathBuf> {
-    let programs = build(arguments)?;
+    build_one_with(arguments, &[], name)
+}
+
+/// The same with variables of the environment set.
+pub(crate) fn build_one_with(arguments: &[&str], variables: &[(&str, &str)], name: &str) -> Result<PathBuf> {
+    let programs = build(arguments, variables)?;
     let found = programs.into_iter().find(|(program, _)| program == name);
     found
         .map(|(_, path)| path)

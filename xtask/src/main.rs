@@ -11,6 +11,7 @@ mod cgroup;
 mod conformance;
 mod demo;
 mod exec;
+mod image;
 mod paths;
 mod setup;
 mod test;
@@ -41,6 +42,8 @@ enum Command {
     Conformance(conformance::Options),
     /// Show the main job on example pods
     Demo(demo::Options),
+    /// Make an OCI image archive of the agent, without a Docker daemon
+    Image(image::Options),
     /// Measure, and print a table of the figures
     Bench(bench::Options),
 }
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Command::Test(options) => test::run(&options),
         Command::Conformance(options) => conformance::run(&options),
         Command::Demo(options) => demo::run(&options),
+        Command::Image(options) => image::run(&options),
         Command::Bench(options) => bench::run(&options),
     };
     result.unwrap_or_else(|error| {
