@@ -6,5 +6,6 @@ pub mod demo;
 pub mod load;
 pub mod node;
 pub mod pressure;
+pub mod prometheus;
 pub mod race;
 pub mod vectors;

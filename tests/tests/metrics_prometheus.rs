@@ -1,7 +1,6 @@
 //! A real Prometheus scrapes the agent's server; `promtool` reads what it serves.
 //!
-//! The binaries are Debian's, in `target/lab/prometheus` (`cargo xtask setup`) or on the `PATH`. Without them the
-//! tests say so and pass, unless `PLIMSOLL_REQUIRE_PROMETHEUS=1`.
+//! Where the programs are from, and what happens without them: [`plimsoll_tests::prometheus`].
 
 #![allow(
     clippy::unwrap_used,
@@ -10,11 +9,10 @@
     reason = "a test target: a failure is the message"
 )]
 
-use std::env;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +21,7 @@ use plimsoll::metrics::server::{Served, serve_metrics};
 use plimsoll::metrics::{Format, Health, KernelKill, Metrics};
 use plimsoll::model::sample::{decision_record, exclusive_pod, exclusive_report, pod, pressure, report};
 use plimsoll::model::{BootTime, Bytes, ControlFile, NodeReport, PodReport, QosClass};
+use plimsoll_tests::prometheus::program;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -35,25 +34,6 @@ const PATIENCE: Duration = Duration::from_secs(90);
 const HOSTILE: &str = "x\"} 1\nplimsoll_forged{pod=\"\\\t{{$labels}}é";
 /// The same as a label shows it.
 const HOSTILE_SHOWN: &str = "x\"} 1\u{fffd}plimsoll_forged{pod=\"\\\u{fffd}{{$labels}}é";
-
-fn binary(name: &str) -> Option<PathBuf> {
-    let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/lab/prometheus/usr/bin");
-    let unpacked = env::var_os("PLIMSOLL_PROMETHEUS_DIR").map_or_else(default, PathBuf::from);
-    let path = env::var_os("PATH").unwrap_or_default();
-    let found = std::iter::once(unpacked)
-        .chain(env::split_paths(&path))
-        .map(|directory| directory.join(name))
-        .find(|file| file.is_file());
-    if found.is_none() {
-        let required = env::var("PLIMSOLL_REQUIRE_PROMETHEUS").is_ok_and(|value| value == "1");
-        assert!(
-            !required,
-            "{name} is neither in target/lab/prometheus nor on the PATH: run `cargo xtask setup`"
-        );
-        eprintln!("SKIPPED: no {name}; run `cargo xtask setup`");
-    }
-    found
-}
 
 /// Four pods: one large, one with hostile texts, one with CPUs to itself.
 fn pods() -> Vec<PodReport> {
@@ -101,7 +81,7 @@ fn metrics(
 
 #[test]
 fn promtool_finds_nothing_to_say() {
-    let Some(promtool) = binary("promtool") else {
+    let Some(promtool) = program("promtool") else {
         return;
     };
     let (_sender, _reports, metrics) = metrics(pods());
@@ -246,7 +226,7 @@ impl Prometheus {
 
 #[tokio::test]
 async fn prometheus_finds_the_right_pod() {
-    let Some(binary) = binary("prometheus") else {
+    let Some(binary) = program("prometheus") else {
         return;
     };
     let (sender, reports, metrics) = metrics(pods());

@@ -385,3 +385,29 @@ fn replay_tells_by_its_exit_status_whether_something_differs() {
     let named_twice = ["plimsoll", "events", "f", "--socket", "s"];
     assert_eq!(main(named_twice.map(OsString::from)), USAGE);
 }
+
+#[test]
+fn commands_that_alerts_name_are_there() {
+    use clap::CommandFactory;
+    let program = options::Options::command();
+    let mut named = 0;
+    for told in include_str!("../../../config/alerts.yaml")
+        .split("`plimsoll ")
+        .skip(1)
+    {
+        let mut words = told.split('`').next().unwrap().split(' ');
+        let name = words.next().unwrap();
+        let command = program.find_subcommand(name);
+        let command = command.unwrap_or_else(|| panic!("there is no `plimsoll {name}`"));
+        for option in words.filter_map(|word| word.strip_prefix('-')) {
+            assert!(
+                command
+                    .get_arguments()
+                    .any(|a| a.get_short().is_some_and(|s| option == s.to_string())),
+                "`plimsoll {name}` has no -{option}"
+            );
+        }
+        named += 1;
+    }
+    assert!(named > 0);
+}

@@ -199,7 +199,7 @@ families! {
     PRESSURE_STAGE: Histogram Seconds "plimsoll_pressure_stage" &["stage"],
         "Stages of a decision about memory: wake (since the kernel noticed), read, decide, signal, empty (since the signal, no process left), free (since the signal, half of what was predicted)";
     PRESSURE_DECISIONS: Counter None "plimsoll_pressure_decisions" &["outcome"],
-        "Decisions about memory by what came of them: relieved, spent, stale, nobody, failed, dry_run";
+        "Decisions about memory by what came of them: relieved, spent, stale, nobody, failed, dry_run, watched (left to the pod's own limit)";
     PRESSURE_ACTS: Counter None "plimsoll_pressure_acts" &["rung"], "Acts begun, by rung of the ladder";
     PRESSURE_SPENT: Counter None "plimsoll_pressure_spent" &["cause"],
         "Victims whose end freed less than it should have, by cause";
