@@ -105,6 +105,8 @@ pub struct FailedStep {
 /// What came of a plan.
 #[derive(Debug, Default)]
 pub struct ApplyReport {
+    /// How many steps were begun, from the first on; those behind them were left for another time.
+    pub begun: usize,
     /// Steps done wholly, in order.
     pub done: Vec<Scope>,
     /// Steps that failed.
@@ -117,13 +119,26 @@ pub struct ApplyReport {
     pub made: u64,
 }
 
-/// Carries out `steps` in order. Removals are begun; [`Removals::poll`] carries them on.
+/// Carries out `steps` in order, until `most` steps of pods are done. Removals are begun; [`Removals::poll`] carries them on.
+/// Steps that fail are not counted, so that pods in trouble never keep others from their turn.
 ///
 /// Before Linux 6.16 lowering `memory.high` or `memory.max` below the usage makes the kernel reclaim within the write,
 /// for seconds: call this where that disturbs nobody.
-pub fn apply(fs: &dyn CgroupFs, steps: &[Step], removals: &mut Removals, now: BootTime) -> ApplyReport {
+pub fn apply(
+    fs: &dyn CgroupFs,
+    steps: &[Step],
+    most: usize,
+    removals: &mut Removals,
+    now: BootTime,
+) -> ApplyReport {
     let mut report = ApplyReport::default();
+    let mut pods = 0;
     for step in steps {
+        let is_pods = matches!(step.scope, Scope::Pod(_));
+        if is_pods && pods == most {
+            break;
+        }
+        report.begun += 1;
         let mut done = Vec::with_capacity(step.ops.len());
         let failure = step.ops.iter().find_map(|op| {
             let result = carry_out(fs, op, &mut done, removals, now);
@@ -138,6 +153,7 @@ pub fn apply(fs: &dyn CgroupFs, steps: &[Step], removals: &mut Removals, now: Bo
                 }
             }
             report.done.push(step.scope.clone());
+            pods += usize::from(is_pods);
             continue;
         };
         let left_over = done.iter().rev().filter_map(|effect| undo(fs, effect).err());

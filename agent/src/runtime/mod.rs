@@ -143,6 +143,10 @@ impl Agent {
         self.look_at_manifests();
         self.pass();
         if once {
+            let now = RealClock.now();
+            while self.engine.has_more(now) {
+                self.engine.settle(now);
+            }
             self.served.close(&self.config);
             return Ok(());
         }

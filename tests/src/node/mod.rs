@@ -52,6 +52,10 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// More calls than this for one moment, and the event loop spins.
 const CALLS: usize = 100;
 
+fn manifest(name: &str, spec: &str) -> String {
+    format!("{{apiVersion: v1, kind: Pod, metadata: {{name: {name}, uid: uid-{name}}}, spec: {{{spec}}}}}\n")
+}
+
 /// The agent while it runs.
 struct Running {
     engine: Engine,
@@ -224,10 +228,15 @@ impl FakeNode {
 
     /// Writes the manifest of pod `name` with UID `uid-NAME`; `spec` is its spec in YAML's flow style.
     pub fn add(&mut self, name: &str, spec: &str) {
-        let manifest = format!(
-            "{{apiVersion: v1, kind: Pod, metadata: {{name: {name}, uid: uid-{name}}}, spec: {{{spec}}}}}\n"
-        );
-        self.write(&format!("{name}.yaml"), &manifest);
+        self.write(&format!("{name}.yaml"), &manifest(name, spec));
+    }
+
+    /// Writes the manifests of so many pods at once.
+    pub fn add_all<'p>(&mut self, pods: impl IntoIterator<Item = (&'p str, &'p str)>) {
+        for (name, spec) in pods {
+            fs::write(self.pods().join(format!("{name}.yaml")), manifest(name, spec)).unwrap();
+        }
+        self.look();
     }
 
     /// Removes the manifest of pod `name`.
@@ -279,6 +288,19 @@ impl FakeNode {
             self.look();
         }
         self.hear();
+    }
+
+    /// One turn, if the agent wants to be called at this moment; says whether it did.
+    pub fn turn(&mut self) -> bool {
+        let Some(Running { engine, .. }) = &mut self.running else {
+            return false;
+        };
+        let due = engine.next_wake().is_some_and(|at| at <= self.now);
+        if due {
+            engine.settle(self.now);
+            self.hear();
+        }
+        due
     }
 
     /// Tells the agent of processes that have ended, until none is left to tell of.

@@ -27,7 +27,7 @@ fn by_crate(root: &TestRoot) -> CgroupsRsFs {
 }
 
 fn run(root: &TestRoot, steps: &[Step]) -> ApplyReport {
-    apply(&by_crate(root), steps, &mut Removals::default(), NOW)
+    apply(&by_crate(root), steps, usize::MAX, &mut Removals::default(), NOW)
 }
 
 fn write(at: &str, file: ControlFile, value: KnobValue) -> CgroupOp {

@@ -9,6 +9,7 @@
     reason = "a test target: a failure is the message"
 )]
 
+mod batch;
 mod evicted;
 mod exclusive;
 mod killed;

@@ -72,7 +72,7 @@ impl<'a> Agent<'a> {
 
     fn pass(&mut self, desired: &DesiredTree) -> ApplyReport {
         let steps = plan(desired, &self.observe(desired));
-        let report = apply(self.fs, &steps, &mut self.removals, NOW);
+        let report = apply(self.fs, &steps, usize::MAX, &mut self.removals, NOW);
         self.removals.poll(self.fs, NOW, Duration::ZERO);
         report
     }
@@ -138,7 +138,7 @@ proptest! {
                     }
                 }
             }
-            let report = apply(&fs, &steps, &mut agent.removals, NOW);
+            let report = apply(&fs, &steps, usize::MAX, &mut agent.removals, NOW);
             if let Trouble::Killed(_) = trouble {
                 fs.restart();
                 agent = Agent::new(&fs);

@@ -68,7 +68,7 @@ fn node() -> FakeCgroupFs {
 }
 
 fn run(fs: &FakeCgroupFs, steps: &[Step]) -> ApplyReport {
-    apply(fs, steps, &mut Removals::default(), NOW)
+    apply(fs, steps, usize::MAX, &mut Removals::default(), NOW)
 }
 
 /// All cgroups with all values.
@@ -208,15 +208,15 @@ fn nothing_is_put_where_something_is_still_being_removed() {
         scope: Scope::Pod(path("pod1")),
         ops: vec![CgroupOp::Remove { path: path("pod1") }],
     };
-    apply(&fs, &[remove], &mut removals, NOW);
-    let report = apply(&fs, &[new_pod("pod1")], &mut removals, NOW);
+    apply(&fs, &[remove], usize::MAX, &mut removals, NOW);
+    let report = apply(&fs, &[new_pod("pod1")], usize::MAX, &mut removals, NOW);
     assert!(matches!(
         report.overtaken[0].error,
         ApplyError::BeingRemoved { .. }
     ));
     fs.release(held);
     removals.poll(&fs, NOW, Duration::ZERO);
-    let report = apply(&fs, &[new_pod("pod1")], &mut removals, NOW);
+    let report = apply(&fs, &[new_pod("pod1")], usize::MAX, &mut removals, NOW);
     assert_eq!(report.done.len(), 1);
 }
 

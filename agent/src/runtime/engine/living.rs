@@ -20,15 +20,18 @@ const ROUNDS: usize = 64;
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 impl Engine {
-    /// Lets every pod that is due live on.
+    /// Lets every pod that is due live on, those that are to end before all others. Once as many containers were started
+    /// as are for one turn, the others stay due.
     pub(super) fn live_all(&mut self, now: BootTime) {
-        let due: Vec<_> = self
-            .pods
-            .iter()
-            .filter(|(_, managed)| managed.is_due(now))
-            .map(|(uid, _)| uid.clone())
+        let due = self.pods.iter().filter(|(_, managed)| managed.is_due(now));
+        let mut due: Vec<_> = due
+            .map(|(uid, managed)| (managed.run.ends().is_none(), uid.clone()))
             .collect();
-        for uid in due {
+        due.sort();
+        for (goes_on, uid) in due {
+            if goes_on && !self.turn.may_start() {
+                return;
+            }
             self.live(&uid, now);
         }
     }
@@ -41,7 +44,7 @@ impl Engine {
             };
             let before = managed.run.clone();
             let step = match managed.placed {
-                Placed::Behind(_) => lifecycle::hold(&mut managed.run, now),
+                Placed::Behind(_) | Placed::Later => lifecycle::hold(&mut managed.run, now),
                 _ if managed.may_meet_others() => lifecycle::hold(&mut managed.run, now),
                 _ => lifecycle::step(&mut managed.run, now),
             };
@@ -70,6 +73,9 @@ impl Engine {
         let Some(managed) = self.pods.get(uid) else { return };
         let pod = managed.run.pod.name.clone();
         let path = self.settings.policy.layout.container(managed.class, uid, name);
+        if matches!(action, Action::Start(_)) {
+            self.turn.started();
+        }
         let outcome = match action {
             Action::Start(_) => match self.launch_spec(managed, name) {
                 Ok(spec) => launch::start(&*self.ports.cgroups, &*self.ports.processes, &path, &spec),
@@ -302,7 +308,7 @@ impl Managed {
 
     /// Whether it has cgroups of its own.
     pub(super) fn has_place(&self) -> bool {
-        matches!(self.placed, Placed::Yes | Placed::Behind(_))
+        matches!(self.placed, Placed::Yes | Placed::Behind(_) | Placed::Later)
     }
 
     /// Whether it has ended for good, and has no process any more.

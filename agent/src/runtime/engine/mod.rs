@@ -17,7 +17,8 @@
 //! - [`restoring`]: at start, who has which CPUs and memory;
 //! - [`verifying`]: that nobody else is on a container's own CPUs;
 //! - [`sampling`]: readings into the usage store;
-//! - [`telling`]: the report, with [`telling_cpus`].
+//! - [`telling`]: the report, with [`telling_cpus`];
+//! - [`turns`]: many pods at once, some at a time.
 //!
 //! It has no loop, no clock and no threads: the caller tells the time and what happened, and asks when to call again.
 //!
@@ -39,6 +40,7 @@ mod restoring;
 mod sampling;
 mod telling;
 mod telling_cpus;
+mod turns;
 mod verifying;
 mod wanting;
 
@@ -48,6 +50,7 @@ pub(super) use reading::extent;
 pub use reading::{FileWrite, Writer};
 pub use sampling::{OomVictim, SampleTime};
 pub use telling::Surroundings;
+use turns::Turn;
 pub use verifying::Owner;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -174,6 +177,8 @@ enum Placed {
     /// It has its place from before, but a step that would have changed it failed and is tried again: what runs runs
     /// on, and nothing is started.
     Behind(String),
+    /// The same, but the step was not begun: its turn comes.
+    Later,
     /// It has ended for good, and its cgroups go.
     Over,
 }
@@ -229,6 +234,8 @@ pub struct Engine {
     removals: Removals,
     /// Whether a fact came that may change the tree.
     unsettled: bool,
+    /// What was done in this turn.
+    turn: Turn,
     usage: UsageStore,
     tripwires: Tripwires,
     /// Times at which a sample was taken, on both clocks.
@@ -284,6 +291,7 @@ impl Engine {
             cursor: None,
             removals: Removals::default(),
             unsettled: true,
+            turn: Turn::default(),
             usage: UsageStore::default(),
             tripwires: Tripwires::default(),
             sampled_at: None,
@@ -303,8 +311,10 @@ impl Engine {
         self.cut_logs(now);
     }
 
-    /// Decides and acts until nothing more follows from what is known.
+    /// Decides and acts until nothing more follows from what is known, or as much was done as is for one turn; then
+    /// [`next_wake`](Self::next_wake) is over already.
     pub fn settle(&mut self, now: BootTime) {
+        self.turn = Turn::default();
         self.poll_removals(now);
         self.roster_stale |= self.unsettled;
         for _ in 0..ROUNDS {
@@ -322,6 +332,8 @@ impl Engine {
                 break;
             }
         }
+        // What had no turn is planned anew when the caller has looked after everything else.
+        self.unsettled |= self.turn.leaves_places();
         self.save();
         self.save_cpus(now);
     }
@@ -329,6 +341,9 @@ impl Engine {
     /// When to call [`settle`](Self::settle) next, if nothing happens before.
     #[must_use]
     pub fn next_wake(&self) -> Option<BootTime> {
+        if self.turn.leaves_places() {
+            return Some(BootTime::default());
+        }
         self.pods.values().filter_map(Managed::next_wake).min()
     }
 

@@ -7,7 +7,7 @@ use tracing::{error, info, warn};
 
 use super::allotting::allot;
 use super::{Engine, Managed, Placed};
-use crate::act::cgroups::{ApplyReport, FailedStep, apply};
+use crate::act::cgroups::{ApplyReport, apply};
 use crate::act::remove::RemoveProgress;
 use crate::decide::admission::admit;
 use crate::decide::desired::{Inputs, desired_tree};
@@ -47,20 +47,25 @@ impl Engine {
         let steps = self.plan();
         self.end_partitions(&steps);
         if steps.is_empty() {
-            self.note_placed(&BTreeMap::new());
+            self.note_placed(&BTreeMap::new(), &BTreeSet::new());
             self.note_held_back(now);
             self.begin_partitions();
             return;
         }
-        let report = apply(&*self.ports.cgroups, &steps, &mut self.removals, now);
+        let most = self.places_left();
+        let report = apply(&*self.ports.cgroups, &steps, most, &mut self.removals, now);
         fault::point("cpus.written");
-        self.count(&report, &steps);
-        self.reread(&steps);
+        let (steps, left) = steps.split_at(report.begun);
+        let pods = report.done.iter().filter(|scope| matches!(scope, Scope::Pod(_)));
+        self.turn.placed(pods.count(), !left.is_empty());
+        self.count(&report, steps);
+        self.reread(steps);
         let failed = report.failed.iter().chain(&report.overtaken);
         let failed = failed
-            .filter_map(|step| Some((pod_of(step)?, step.error.to_string())))
+            .filter_map(|step| Some((pod_of(&step.scope)?, step.error.to_string())))
             .collect();
-        self.note_placed(&failed);
+        let left = left.iter().filter_map(|step| pod_of(&step.scope)).collect();
+        self.note_placed(&failed, &left);
         self.note_held_back(now);
         self.begin_partitions();
         // What was given up now may be given to those who wait for it.
@@ -187,13 +192,17 @@ impl Engine {
         unknown && self.spare_unknown
     }
 
-    fn note_placed(&mut self, failed: &BTreeMap<CgroupPath, String>) {
+    fn note_placed(&mut self, failed: &BTreeMap<CgroupPath, String>, left: &BTreeSet<CgroupPath>) {
         for managed in self.pods.values_mut().filter(|managed| managed.takes_part()) {
             if matches!(managed.placed, Placed::Refused(_)) {
                 continue;
             }
             managed.placed = match failed.get(&managed.cgroup) {
                 _ if self.removals.covers(&managed.cgroup) => Placed::Not,
+                _ if left.contains(&managed.cgroup) => match &managed.placed {
+                    Placed::Yes => Placed::Later,
+                    other => other.clone(),
+                },
                 // A pod that runs keeps running: its step was undone, and what it had stands.
                 Some(why) if managed.has_place() => Placed::Behind(why.clone()),
                 Some(why) => Placed::Failing(why.clone()),
@@ -236,7 +245,7 @@ impl Engine {
         self.unsettled |= self.pods.values().any(|managed| {
             let waits = matches!(
                 managed.placed,
-                Placed::Not | Placed::Failing(_) | Placed::Behind(_)
+                Placed::Not | Placed::Failing(_) | Placed::Behind(_) | Placed::Later
             );
             managed.takes_part() && waits
         });
@@ -282,8 +291,8 @@ fn refusal_label(refusal: &PodRefusal) -> &'static str {
     known.next().unwrap_or("other")
 }
 
-fn pod_of(step: &FailedStep) -> Option<CgroupPath> {
-    match &step.scope {
+fn pod_of(scope: &Scope) -> Option<CgroupPath> {
+    match scope {
         Scope::Pod(path) => Some(path.clone()),
         Scope::Tree => None,
     }

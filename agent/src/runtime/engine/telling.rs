@@ -67,7 +67,7 @@ impl Engine {
             Placed::Failing(why) | Placed::Behind(why) => {
                 (managed.phase, Some("CgroupError".to_owned()), Some(why.clone()))
             }
-            Placed::Not | Placed::Yes | Placed::Over => match &managed.deferred {
+            Placed::Not | Placed::Yes | Placed::Later | Placed::Over => match &managed.deferred {
                 Some(refusal) => (
                     managed.phase,
                     Some("PodResizePending".to_owned()),
