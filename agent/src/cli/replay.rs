@@ -24,6 +24,12 @@ pub(super) fn show(report: &ReplayReport) -> String {
         "{made} decisions made again, {} differ\n",
         report.differing()
     ));
+    if report.pared > 0 {
+        text.push_str(&format!(
+            "{} of them without the pods that had no part in it then\n",
+            report.pared
+        ));
+    }
     if report.without_inputs > 0 {
         text.push_str(&format!(
             "{} could not be: what they rested on is not there\n",
@@ -74,6 +80,7 @@ mod tests {
         };
         let mut report = ReplayReport {
             decisions: vec![replayed(&then), replayed(&now)],
+            pared: 1,
             without_inputs: 1,
             unreadable: 2,
             torn: 3,
@@ -84,6 +91,7 @@ mod tests {
             "  then      kill shop/hog",
             "  now       nobody: budget of kills used up",
             "2 decisions made again, 1 differ",
+            "1 of them without",
             "1 could not be",
             "2 lines are damaged",
             "3 bytes",

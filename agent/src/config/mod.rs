@@ -152,7 +152,10 @@ pub struct Config {
     pub log_dir: AbsolutePath,
     /// How large a container's log file may grow.
     pub container_log_max_size: ByteSize,
-    /// What the agent keeps across its own restarts.
+    /// Where images lie, if that is a file system of its own; the signals of `imagefs` watch it. Those of `nodefs` watch the
+    /// one of `logDir`.
+    pub image_fs_path: Option<AbsolutePath>,
+    /// What the agent keeps across its own restarts. All of it is about processes of this boot, so it need not outlive one.
     pub state_dir: AbsolutePath,
     /// Where decisions about memory are kept, on a disk that outlives a reboot.
     pub journal_dir: AbsolutePath,
@@ -215,6 +218,7 @@ impl Default for Config {
             memory_pressure: MemoryPressure::default(),
             log_dir: AbsolutePath::fixed("/var/log/plimsoll/pods"),
             container_log_max_size: ByteSize(Bytes::mib(10)),
+            image_fs_path: None,
             state_dir: AbsolutePath::fixed("/run/plimsoll"),
             journal_dir: AbsolutePath::fixed("/var/lib/plimsoll/journal"),
             journal_max_size: JournalSize::default(),

@@ -5,7 +5,12 @@
 //! would see: who is taken, and by which rung.
 //!
 //! # Properties
-//! - What today's rules decided, written down and read back, differs in nothing.
+//! - What today's rules decided, written down and read back, differs in nothing; nor does it without the pods that had no
+//!   part in it ([`DecisionInputs::pared`]).
+
+mod pared;
+
+pub use pared::KEPT;
 
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +34,14 @@ pub struct DecisionInputs {
     pub state: PressureState,
     /// When.
     pub now: BootTime,
+    /// How many pods are not among them, since they had no part in it.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub left_out: usize,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+fn is_none(count: &usize) -> bool {
+    *count == 0
 }
 
 /// The same, where it is.
@@ -54,6 +67,7 @@ impl From<Rested<'_>> for DecisionInputs {
             policy: rested.policy.clone(),
             state: rested.state.clone(),
             now: rested.now,
+            left_out: 0,
         }
     }
 }
@@ -167,6 +181,65 @@ mod tests {
         );
     }
 
+    /// One pod far over its request, which grows, among many that idle.
+    fn crowd(pods: usize) -> DecisionInputs {
+        let of = |number| f::TestPod::requesting(number, 100, if number == pods / 2 { 900 } else { 20 });
+        let pods: Vec<_> = (0..pods).map(of).collect();
+        let roster: Vec<_> = pods.iter().map(f::TestPod::facts).collect();
+        let mut state = PressureState::with_capacity(pods.len());
+        let mut last = None;
+        for n in 1..=5_u64 {
+            let now = BootTime(Duration::from_millis(50 * n));
+            let node = NodeFigures {
+                at: now,
+                capacity: Bytes::mib(16_000),
+                available: Bytes::mib(600 - 119 * n),
+                full: Duration::from_millis(40 * n),
+                direct_reclaims: n,
+                ..NodeFigures::default()
+            };
+            let figures = pods.iter().map(f::TestPod::figures).collect();
+            let snapshot = Snapshot { node, pods: figures };
+            state.observe(&roster, &snapshot, now);
+            last = Some((snapshot, now));
+        }
+        let (snapshot, now) = last.unwrap();
+        DecisionInputs::from(Rested {
+            roster: &roster,
+            snapshot: &snapshot,
+            policy: &EvictionPolicy::default(),
+            state: &state,
+            now,
+        })
+    }
+
+    #[test]
+    fn a_record_does_not_grow_with_the_pods_that_had_no_part_in_it() {
+        let whole = crowd(500);
+        let then = Verdict::of(&again(&whole), &whole.roster);
+        assert_eq!(then.pod.as_ref().unwrap().2.as_str(), "p250", "{then:?}");
+        let size = |inputs: &DecisionInputs| serde_json::to_vec(inputs).unwrap().len();
+        let pared = whole.clone().pared(KEPT);
+        assert_eq!((pared.roster.len(), pared.left_out), (KEPT, 500 - KEPT));
+        assert!(
+            size(&whole) > 300_000 && size(&pared) < 40_000,
+            "{} {}",
+            size(&whole),
+            size(&pared)
+        );
+        assert_eq!(Verdict::of(&again(&pared), &pared.roster), then);
+        let few = crowd(KEPT);
+        assert_eq!(few.clone().pared(KEPT), few);
+    }
+
+    #[test]
+    fn records_of_before_pods_were_left_out_are_read() {
+        let inputs = crowd(3);
+        let mut json = serde_json::to_value(&inputs).unwrap();
+        assert!(json.as_object_mut().unwrap().remove("leftOut").is_none());
+        assert_eq!(serde_json::from_value::<DecisionInputs>(json).unwrap(), inputs);
+    }
+
     proptest! {
         #[test]
         fn what_todays_rules_decided_comes_out_again(
@@ -211,6 +284,14 @@ mod tests {
                 let read: DecisionInputs = serde_json::from_slice(&line).unwrap();
                 prop_assert_eq!(&read, &inputs);
                 prop_assert_eq!(again(&read), decision);
+                for most in 0..3 {
+                    let pared = inputs.clone().pared(most);
+                    prop_assert_eq!(pared.roster.len() + pared.left_out, roster.len());
+                    prop_assert_eq!(pared.snapshot.pods.len(), pared.roster.len());
+                    prop_assert_eq!(Verdict::of(&again(&pared), &pared.roster), Verdict::of(&decision, &roster));
+                    let line = serde_json::to_vec(&pared).unwrap();
+                    prop_assert_eq!(&serde_json::from_slice::<DecisionInputs>(&line).unwrap(), &pared);
+                }
                 prop_assert_eq!(Verdict::of(&again(&read), &read.roster), Verdict::of(&decision, &roster));
             }
         }

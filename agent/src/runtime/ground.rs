@@ -20,10 +20,11 @@ use crate::kernel::checkpoint::{CPUS, CheckpointFile};
 use crate::kernel::clock::{Clock, RealClock};
 use crate::kernel::ebpf::OBJECTS;
 use crate::kernel::node_facts::Machine;
+use crate::kernel::pressure::{filesystem_at, filesystem_of};
 use crate::kernel::process::{LogFiles, RealProcesses};
 use crate::kernel::state_dir::StateDir;
 use crate::metrics::AgentCounters;
-use crate::model::pressure::Signal;
+use crate::model::pressure::{FilesystemFigures, Signal};
 use crate::model::{CgroupDriver, CgroupPath, Controller, Layout, MachineCpus, ProbeReport};
 use crate::observe::node;
 use crate::observe::probes::{ProbeState, Probes, SWITCH};
@@ -67,6 +68,26 @@ impl Settings {
     }
 }
 
+/// The file systems that signals watch.
+struct Disks {
+    nodes: FilesystemFigures,
+    /// Nothing where there is none of its own.
+    images: FilesystemFigures,
+}
+
+impl Disks {
+    fn of(config: &Config) -> anyhow::Result<Self> {
+        let images = config
+            .image_fs_path
+            .as_deref()
+            .map(|path| filesystem_at(path).with_context(|| format!("imageFsPath {path:?}")));
+        Ok(Self {
+            nodes: filesystem_of(&config.log_dir).with_context(|| format!("logDir {:?}", config.log_dir))?,
+            images: images.transpose()?.unwrap_or_default(),
+        })
+    }
+}
+
 impl Ground {
     /// Makes the root and finds out what it has.
     pub(super) fn prepare(config: &Config) -> anyhow::Result<Self> {
@@ -82,7 +103,12 @@ impl Ground {
         info!(root = %delegated.directory.display(), controllers = ?delegated.available, "root cgroup ready");
         let settings = Settings::new(config, policy, delegated.available)?;
         let capacity = &settings.capacity;
+        let disks = Disks::of(config)?;
         let checked = config.check_eviction_on(|signal| match signal {
+            Signal::NodefsAvailable => Some(disks.nodes.capacity.0),
+            Signal::NodefsInodesFree => Some(disks.nodes.inodes),
+            Signal::ImagefsAvailable => Some(disks.images.capacity.0),
+            Signal::ImagefsInodesFree => Some(disks.images.inodes),
             Signal::MemoryAvailable | Signal::AllocatableMemoryAvailable => Some(capacity.memory.0),
             Signal::PidAvailable => Some(capacity.pids),
             _ => None,

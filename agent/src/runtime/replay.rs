@@ -73,7 +73,9 @@ impl RecordedDecisions {
             })
         };
         let decisions: Vec<_> = self.entries.values().filter_map(replayed).collect();
+        let pared = |entry: &&JournalEntry| entry.inputs.as_ref().is_some_and(|inputs| inputs.left_out > 0);
         ReplayReport {
+            pared: self.entries.values().filter(pared).count(),
             without_inputs: self.entries.len() - decisions.len(),
             unreadable: self.unreadable,
             torn: self.torn,
@@ -102,6 +104,8 @@ pub struct Replayed {
 pub struct ReplayReport {
     /// Decisions that were made again.
     pub decisions: Vec<Replayed>,
+    /// How many of them without the pods that had no part in what was decided then.
+    pub pared: usize,
     /// How many could not be, since what they rested on is not there.
     pub without_inputs: usize,
     /// Lines that are no records, or of another version.

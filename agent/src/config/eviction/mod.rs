@@ -66,7 +66,8 @@ impl Config {
     }
 
     /// Whether the thresholds can be on a machine where `capacity` tells how much there is of a signal: bytes, inodes
-    /// or tasks. A signal of which it is not known is not looked at.
+    /// or tasks. A signal of which it is not known is not looked at; where there is nothing to watch, at 0, only kubelet's
+    /// default may stand, and it is not in force.
     ///
     /// # Errors
     /// What is wrong, and what to write instead.
@@ -189,6 +190,16 @@ fn count(level: Level, capacity: u64) -> u64 {
     }
 }
 
+fn nothing_to_watch(field: &str, signal: Signal) -> String {
+    let why = match signal {
+        Signal::ImagefsAvailable | Signal::ImagefsInodesFree => {
+            "imageFsPath names no file system that counts it: set that"
+        }
+        _ => "nothing on this machine counts it: take it out",
+    };
+    format!("{field} of {signal} can never be met, since {why}, or turn it off with 0%")
+}
+
 fn check_on(config: &Config, capacity: impl Fn(Signal) -> Option<u64>) -> Result<(), Conflict> {
     for signal in Signal::ALL {
         let Some(capacity) = capacity(signal) else {
@@ -199,6 +210,12 @@ fn check_on(config: &Config, capacity: impl Fn(Signal) -> Option<u64>) -> Result
             let Some(level @ (Level::Quantity(_) | Level::Part(_))) = level else {
                 continue;
             };
+            if capacity == 0 {
+                if field == "evictionHard" && default_hard().get(signal) == Some(level) {
+                    continue;
+                }
+                return conflict(format!("{field}/{signal}"), nothing_to_watch(field, signal));
+            }
             let count = count(level, capacity);
             if is_upper_bound(signal) {
                 continue;
@@ -222,7 +239,7 @@ fn check_on(config: &Config, capacity: impl Fn(Signal) -> Option<u64>) -> Result
                 );
             }
         }
-        if let (Some(soft), Some(hard)) = (soft, hard) {
+        if let (Some(soft), Some(hard), 1..) = (soft, hard, capacity) {
             order(config, signal, soft, hard, Some(capacity))?;
         }
     }

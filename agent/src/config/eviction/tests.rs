@@ -201,6 +201,30 @@ fn the_machine_has_a_word_too() {
     assert_eq!(fits("evictionHard: {pid.available: 9999999999}"), Ok(()));
 }
 
+#[test]
+fn what_nothing_counts_is_refused_unless_it_is_the_default() {
+    let config = |text: &str| parse(text, "test.yaml").unwrap();
+    let fits = |text: &str| config(text).check_eviction_on(|_| Some(0));
+    for text in [
+        "evictionHard: {imagefs.available: 15%}",
+        "evictionHard: {imagefs.available: 0%}",
+        "evictionHard: {imagefs.available: 15%, nodefs.inodesFree: 5%}",
+    ] {
+        assert_eq!(fits(text), Ok(()), "{text}");
+    }
+    for (text, part) in [
+        ("evictionHard: {imagefs.available: 20%}", "imageFsPath"),
+        (
+            "evictionSoft: {imagefs.inodesFree: 9%}\nevictionSoftGracePeriod: {imagefs.inodesFree: 1s}",
+            "evictionSoft of imagefs.inodesFree can never be met",
+        ),
+        ("evictionHard: {nodefs.inodesFree: 7%}", "nothing on this machine"),
+    ] {
+        let error = fits(text).unwrap_err();
+        assert!(error.contains(part), "{error}");
+    }
+}
+
 proptest! {
     #[test]
     fn what_passes_can_fire_and_soft_fires_first(

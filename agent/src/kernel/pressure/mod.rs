@@ -26,7 +26,7 @@ pub mod thread;
 
 pub use alarms::{Alarm, Alarms, Armed, MemoryEvents, NotArmed, Waker, Watch, Window};
 pub use cgroup::MemoryCgroup;
-pub use figures::{FiguresError, FiguresReader, Sweep};
+pub use figures::{FiguresError, FiguresReader, Sweep, filesystem_at, filesystem_of};
 #[cfg(any(test, feature = "testutils"))]
 pub use killer::{FakeKiller, FakeVictim, contract};
 pub use killer::{KillError, KillStep, Killing, RealKiller, Released, Signalled};

@@ -196,7 +196,7 @@ pub struct NodeFigures {
     pub tasks: u64,
     /// The most that it can have.
     pub tasks_max: u64,
-    /// The file system of state and volumes.
+    /// The file system that pods write to: that of their logs.
     pub nodefs: Option<FilesystemFigures>,
     /// The file system of images, where that is another.
     pub imagefs: Option<FilesystemFigures>,

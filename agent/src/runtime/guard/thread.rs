@@ -78,8 +78,10 @@ pub(crate) struct Start {
     pub(crate) decided: u64,
     /// The pods' root.
     pub(crate) root: MemoryCgroup,
-    /// A directory on the file system of state and volumes.
+    /// A directory on the file system that pods write to, which may be missing yet.
     pub(crate) nodefs: PathBuf,
+    /// A directory on the file system of images, if that is another.
+    pub(crate) imagefs: Option<PathBuf>,
     /// Where a kill under way is written down.
     pub(crate) slot: PathBuf,
     /// Most pods.
@@ -109,7 +111,12 @@ impl GuardThread {
         let outbox = Outbox::new()?;
         let alarms = Alarms::new()?;
         let waker = alarms.waker();
-        let reader = FiguresReader::new("/proc".as_ref(), &start.root, Some(&start.nodefs), None)?;
+        let reader = FiguresReader::new(
+            "/proc".as_ref(),
+            &start.root,
+            Some(&start.nodefs),
+            start.imagefs.as_deref(),
+        )?;
         let writer = LimitWriter::start(Some(waker.clone()), WRITES)?;
         let slot = Slot::open(&start.slot);
         let slot = slot

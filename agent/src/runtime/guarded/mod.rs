@@ -78,7 +78,8 @@ impl Guarded {
             decided,
             root: MemoryCgroup::new(fs.open_dir(&CgroupPath::default()).map_err(io::Error::other)?)?,
             slot: state.join(UNDER_WAY),
-            nodefs: state,
+            nodefs: config.log_dir.to_path_buf(),
+            imagefs: config.image_fs_path.as_deref().map(Path::to_path_buf),
             pods: config.max_pods.get().into(),
         })?;
         let news = Readiness::new(thread.outbox())?;

@@ -8,7 +8,7 @@ use tracing::{info, warn};
 use super::super::decisions::Decisions;
 use super::super::guard::outbox::News;
 use super::words;
-use crate::decide::replay::{DecisionInputs, JournalEntry};
+use crate::decide::replay::{DecisionInputs, JournalEntry, KEPT};
 use crate::metrics::PressureCounters;
 use crate::model::pressure::{Act, Decision, DecisionRecord, Domain, JournalReport, Outcome, PodFacts, Rung};
 use crate::model::{BootTime, CgroupId};
@@ -169,7 +169,7 @@ impl Records {
         if let Some(record) = known.cloned() {
             self.decisions.record(JournalEntry {
                 record,
-                inputs: Some(inputs),
+                inputs: Some(inputs.pared(KEPT)),
             });
         }
     }

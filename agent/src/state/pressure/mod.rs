@@ -141,6 +141,19 @@ impl PressureState {
         self.in_force.settle(now, there);
     }
 
+    /// Forgets what was remembered of the figures of other pods than these; they keep their order.
+    pub fn keep(&mut self, kept: impl Fn(CgroupId) -> bool) {
+        self.pods.retain(|memory| kept(memory.cgroup));
+    }
+
+    /// The pods that something is under way with.
+    pub fn in_use(&self) -> impl Iterator<Item = CgroupId> + '_ {
+        let victims = self.victims.under_way().iter().map(|victim| victim.cgroup);
+        let throttled = self.in_force.throttled.iter().map(|throttle| throttle.cgroup);
+        let reclaimed = self.in_force.reclaim.iter().map(|reclaim| reclaim.cgroup);
+        victims.chain(throttled).chain(reclaimed)
+    }
+
     /// Puts what is known of pods into the order of the roster.
     fn follow(&mut self, roster: &[PodFacts]) {
         let same = self.pods.len() == roster.len()

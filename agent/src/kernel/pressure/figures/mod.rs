@@ -26,7 +26,7 @@ use rustix::io::Errno;
 use super::cgroup::{MemoryCgroup, read_start};
 use crate::kernel::clock::{Clock, RealClock};
 use crate::model::Bytes;
-use crate::model::pressure::{NodeFigures, PodFigures};
+use crate::model::pressure::{FilesystemFigures, NodeFigures, PodFigures};
 use node::MachineFiles;
 use pod::PodFiles;
 
@@ -67,7 +67,7 @@ pub struct FiguresReader {
 
 impl FiguresReader {
     /// Opens the machine's files below `proc` (`/proc`) and those of the pods' root. `nodefs` and `imagefs` are directories
-    /// on the file systems to be watched.
+    /// on the file systems to be watched; the first one may be missing yet.
     ///
     /// # Errors
     /// A file of the machine, or one of these directories, cannot be opened.
@@ -203,6 +203,38 @@ fn file(cgroup: &MemoryCgroup, name: &std::ffi::CStr) -> Option<OwnedFd> {
 }
 
 /// A place to ask the file system of.
+/// The file system of a directory, or, while that is not made yet, the one that it will be on.
+///
+/// # Errors
+/// The kernel's.
+pub fn filesystem_of(path: &Path) -> io::Result<FilesystemFigures> {
+    Ok(node::filesystem(&place_to_be(path)?)?)
+}
+
+/// The same of one that has to be there.
+///
+/// # Errors
+/// The kernel's.
+pub fn filesystem_at(path: &Path) -> io::Result<FilesystemFigures> {
+    Ok(node::filesystem(&place(path)?)?)
+}
+
+/// A directory, or the nearest one above it that is there.
+fn place_to_be(path: &Path) -> io::Result<OwnedFd> {
+    let missing = |found: &io::Result<OwnedFd>| {
+        let error = found.as_ref().err();
+        error.is_some_and(|error| error.kind() == io::ErrorKind::NotFound)
+    };
+    let mut found = place(path);
+    for above in path.ancestors().skip(1) {
+        if !missing(&found) {
+            break;
+        }
+        found = place(above);
+    }
+    found
+}
+
 fn place(path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok(rustix::fs::open(path, flags, Mode::empty())?)

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use super::super::cgroup::{MemoryCgroup, read_start};
 use super::super::parse;
 use super::pod::Stat;
-use super::{FiguresError, Sweep, content, file, place};
+use super::{FiguresError, Sweep, content, file, place, place_to_be};
 use crate::model::pressure::{FilesystemFigures, NodeFigures};
 use crate::model::{BootTime, Bytes, Limit};
 
@@ -61,7 +61,7 @@ impl MachineFiles {
                 max: file(root, c"memory.max"),
                 pressure: file(root, c"memory.pressure"),
             },
-            nodefs: nodefs.map(place).transpose()?,
+            nodefs: nodefs.map(place_to_be).transpose()?,
             imagefs: imagefs.map(place).transpose()?,
         })
     }
@@ -89,8 +89,8 @@ impl MachineFiles {
         node.tasks = tasks.and_then(parse::tasks).unwrap_or_default();
         if sweep == Sweep::Full {
             node.tasks_max = self.tasks_max(buffer);
-            node.nodefs = self.nodefs.as_ref().and_then(filesystem);
-            node.imagefs = self.imagefs.as_ref().and_then(filesystem);
+            node.nodefs = self.nodefs.as_ref().and_then(|place| filesystem(place).ok());
+            node.imagefs = self.imagefs.as_ref().and_then(|place| filesystem(place).ok());
         }
         Ok(())
     }
@@ -166,10 +166,10 @@ impl RootFiles {
 }
 
 /// What a file system has left; none when it does not answer.
-fn filesystem(place: &OwnedFd) -> Option<FilesystemFigures> {
-    let stat = rustix::fs::fstatvfs(place).ok()?;
+pub(super) fn filesystem(place: &OwnedFd) -> Result<FilesystemFigures, Errno> {
+    let stat = rustix::fs::fstatvfs(place)?;
     let bytes = |blocks: u64| Bytes(blocks.saturating_mul(stat.f_frsize));
-    Some(FilesystemFigures {
+    Ok(FilesystemFigures {
         capacity: bytes(stat.f_blocks),
         available: bytes(stat.f_bavail),
         inodes: stat.f_files,

@@ -316,3 +316,17 @@ proptest! {
         prop_assert_eq!(figures.len(), 2);
     }
 }
+
+#[test]
+fn a_directory_that_is_not_made_yet_is_on_the_file_system_of_the_nearest_above_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let there = filesystem_at(dir.path()).unwrap();
+    let missing = dir.path().join("logs/pods");
+    let to_be = filesystem_of(&missing).unwrap();
+    assert!(there.capacity > Bytes(0));
+    assert_eq!((to_be.capacity, to_be.inodes), (there.capacity, there.inodes));
+    assert_eq!(
+        filesystem_at(&missing).unwrap_err().kind(),
+        std::io::ErrorKind::NotFound
+    );
+}
