@@ -41,6 +41,24 @@ pub struct ForeignTime {
     pub softirq: Duration,
 }
 
+#[cfg(any(test, feature = "testutils"))]
+impl ForeignTime {
+    /// All of it, by who used it: own, pods, system, kernel threads, interrupts, soft interrupts.
+    #[must_use]
+    pub const fn kinds(&self) -> [Duration; 6] {
+        let Self {
+            own,
+            pods,
+            system,
+            kernel_threads,
+            irq,
+            softirq,
+            ..
+        } = *self;
+        [own, pods, system, kernel_threads, irq, softirq]
+    }
+}
+
 /// Foreign time of kernel threads by what they do.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KernelThreadTimes {

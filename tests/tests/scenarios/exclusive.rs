@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use plimsoll::kernel::cgroup_fs::{CgroupFs as _, FakeKernel};
-use plimsoll::model::{CgroupPath, ControlFile, CpuId, CpuSet, ExitStatus, Intruder, PodPhase, Stranger};
+use plimsoll::model::{
+    CgroupPath, ControlFile, CpuId, CpuSet, ExitStatus, Intruder, MilliCpu, PodPhase, Stranger,
+};
 use plimsoll_tests::node::{FakeNode, STATIC, TWO_NODES};
 
 fn own(cpus: usize) -> String {
@@ -227,6 +229,7 @@ fn a_cpu_that_goes_is_replaced_where_it_was_somebodys_own_and_may_come_back() {
     let [_, db, queue] = places(&node);
     assert_eq!(db, "1-2,9-10");
     let process = node.process("db", "main");
+    let before = node.report().allocatable_cpu;
     node.set_online("2", false);
     node.seconds(2);
     let [web, now, still] = places(&node).map(|cpus| CpuSet::parse(&cpus).unwrap());
@@ -234,6 +237,7 @@ fn a_cpu_that_goes_is_replaced_where_it_was_somebodys_own_and_may_come_back() {
     assert!(kept.is_subset(&now) && now.len() == 4, "{now}");
     assert_eq!((node.process("db", "main"), still.to_string()), (process, queue));
     assert!(web.is_disjoint(&now) && web.len() == 9, "{web}");
+    assert_eq!(node.report().allocatable_cpu, MilliCpu(before.0 - 1000));
     assert!(
         node.report()
             .cpus
@@ -245,6 +249,7 @@ fn a_cpu_that_goes_is_replaced_where_it_was_somebodys_own_and_may_come_back() {
     node.set_online("2", true);
     node.seconds(2);
     assert_eq!(CpuSet::parse(&places(&node)[0]).unwrap().len(), 10);
+    assert_eq!(node.report().allocatable_cpu, before);
     assert_eq!(node.machine.together(), Vec::<String>::new());
 }
 

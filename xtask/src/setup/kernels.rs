@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 
 use super::apt::{self, Apt};
-use super::{Done, Need, Step};
+use super::{Done, Need, Step, skipped};
 use crate::paths;
 
 /// The series that the tests run on: the oldest that is supported, the one of Debian stable, the newest.
@@ -22,20 +22,19 @@ pub(crate) fn image(series: &str) -> Result<PathBuf, String> {
     if image.is_file() {
         return Ok(image);
     }
-    Err(skipped(series).unwrap_or_else(|| "not fetched; `cargo xtask setup` gets it".to_owned()))
+    Err(skipped::why_not(&marked(series))
+        .unwrap_or_else(|| "not fetched; `cargo xtask setup` gets it".to_owned()))
 }
 
-fn skipped(series: &str) -> Option<String> {
-    std::fs::read_to_string(dir(series).join("skipped")).ok()
+/// What a kernel that could not be had is written down as.
+fn marked(series: &str) -> String {
+    format!("kernel-{series}")
 }
 
 /// Forgets which kernels could not be had, so that the next run tries again.
 pub(super) fn forget_skipped() -> Result<()> {
     for series in KERNELS {
-        let note = dir(series).join("skipped");
-        if note.exists() {
-            std::fs::remove_file(&note).with_context(|| format!("cannot remove {}", note.display()))?;
-        }
+        skipped::forget(&marked(series))?;
     }
     Ok(())
 }
@@ -46,23 +45,16 @@ pub(super) fn step(series: &'static str) -> Step {
         if image(series).is_ok() {
             return Ok(Some(Done::Already(version())));
         }
-        Ok(skipped(series).map(Done::Skipped))
+        Ok(skipped::why_not(&marked(series)).map(Done::Skipped))
     };
     Step {
         need: Need::Vm,
         name: format!("kernel {series}"),
         why: "a Debian cloud kernel, unpacked and not installed, for the VM lab",
         found: Box::new(found),
-        fetch: Box::new(move || fetch(series).or_else(|error| note_skipped(series, &error))),
+        // A kernel that cannot be had is not an error of setup: the tests name it as skipped.
+        fetch: Box::new(move || fetch(series).or_else(|error| skipped::note(&marked(series), &error))),
     }
-}
-
-/// A kernel that cannot be had is not an error of setup: the tests name it as skipped.
-fn note_skipped(series: &str, error: &anyhow::Error) -> Result<Done> {
-    let why = format!("{error:#}; `cargo xtask setup --again` retries");
-    paths::make_dir(&dir(series))?;
-    std::fs::write(dir(series).join("skipped"), &why)?;
-    Ok(Done::Skipped(why))
 }
 
 fn fetch(series: &str) -> Result<Done> {

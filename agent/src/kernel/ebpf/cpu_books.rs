@@ -11,7 +11,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{Ordering, fence};
 
-use aya::maps::{Array, HashMap, Map, MapData, MapError};
+use aya::maps::{Array, HashMap, Map, MapData};
 use aya::programs::tp_btf::BtfTracePointLinkId;
 use aya::programs::{Program, ProgramError, RawTracePointRunOptions};
 use plimsoll_ebpf::foreign::ForeignCpu;
@@ -19,7 +19,7 @@ use plimsoll_ebpf::wire::{Root, ThreadOnCpu};
 use plimsoll_ebpf::{Object, maps};
 use rustix::io::Errno;
 
-use super::load::{self, LoadError, Loaded};
+use super::load::{self, LoadError, Loaded, no_map};
 use super::survey::KernelTypes;
 use crate::kernel::bpf_sys::MappedArray;
 use crate::kernel::clock::{Clock, RealClock};
@@ -76,7 +76,8 @@ impl CpuBooks {
                 source,
             }
         })?;
-        let threads = HashMap::try_from(loaded.take_map(maps::THREADS)?).map_err(no_map(maps::THREADS))?;
+        let threads =
+            HashMap::try_from(loaded.take_map(maps::THREADS)?).map_err(no_map(OBJECT, maps::THREADS))?;
         loaded.load_to_run(ADOPT)?;
         for (name, target) in targets {
             match loaded.ebpf.program_mut(name) {
@@ -90,7 +91,7 @@ impl CpuBooks {
         let root = match loaded.ebpf.map(maps::ROOT) {
             Some(map @ Map::Array(_)) => Array::try_from(map)
                 .and_then(|roots: Array<_, Root>| roots.get(&0, 0))
-                .map_err(no_map(maps::ROOT))?,
+                .map_err(no_map(OBJECT, maps::ROOT))?,
             _ => return Err(loaded.no_map(maps::ROOT)),
         };
         Ok(Self {
@@ -230,14 +231,6 @@ impl CpuBooks {
             .iter()
             .collect::<Result<_, _>>()
             .map_err(io::Error::other)
-    }
-}
-
-fn no_map(map: &'static str) -> impl Fn(MapError) -> LoadError {
-    move |source| LoadError::Map {
-        object: OBJECT,
-        map,
-        source: Box::new(source),
     }
 }
 

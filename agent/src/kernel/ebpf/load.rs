@@ -169,18 +169,13 @@ impl Loaded {
     /// # Errors
     /// [`LoadError::Map`].
     pub fn set_root(&mut self, root: Root) -> Result<(), LoadError> {
-        let object = self.object;
-        let failed = |source| LoadError::Map {
-            object,
-            map: maps::ROOT,
-            source: Box::new(source),
-        };
+        let failed = no_map(self.object, maps::ROOT);
         let map = self.ebpf.map_mut(maps::ROOT).ok_or_else(|| {
             failed(MapError::InvalidName {
                 name: maps::ROOT.to_owned(),
             })
         })?;
-        let mut array: Array<_, Root> = Array::try_from(map).map_err(failed)?;
+        let mut array: Array<_, Root> = Array::try_from(map).map_err(&failed)?;
         array.set(0, root, 0).map_err(failed)
     }
 
@@ -198,12 +193,7 @@ impl Loaded {
     }
 
     pub(super) fn no_map(&self, map: &'static str) -> LoadError {
-        let source = Box::new(MapError::InvalidName { name: map.to_owned() });
-        LoadError::Map {
-            object: self.object,
-            map,
-            source,
-        }
+        no_map(self.object, map)(MapError::InvalidName { name: map.to_owned() })
     }
 
     /// A hash map, to be read by its descriptor.
@@ -259,4 +249,13 @@ pub struct Stopwatch {
 /// The kernel's.
 pub fn run_statistics() -> io::Result<OwnedFd> {
     aya::sys::enable_stats(aya::sys::Stats::RunTime).map_err(|e| e.io_error)
+}
+
+/// Says that a map of an object is not there, or not as expected.
+pub(super) fn no_map(object: Object, map: &'static str) -> impl Fn(MapError) -> LoadError {
+    move |source| LoadError::Map {
+        object,
+        map,
+        source: Box::new(source),
+    }
 }

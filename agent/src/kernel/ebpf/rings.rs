@@ -7,7 +7,7 @@ use aya::maps::{MapData, PerCpuArray, RingBuf};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use plimsoll_ebpf::{Object, maps};
 
-use super::load::{LoadError, Loaded};
+use super::load::{LoadError, Loaded, no_map};
 
 /// The events of one object.
 pub struct Ring {
@@ -23,13 +23,7 @@ impl Ring {
     /// [`LoadError::Map`].
     pub fn new(loaded: &mut Loaded) -> Result<Self, LoadError> {
         let object = loaded.object;
-        let failed = |map| {
-            move |source| LoadError::Map {
-                object,
-                map,
-                source: Box::new(source),
-            }
-        };
+        let failed = |map| no_map(object, map);
         let ring = RingBuf::try_from(loaded.take_map(maps::EVENTS)?).map_err(failed(maps::EVENTS))?;
         let dropped =
             PerCpuArray::try_from(loaded.take_map(maps::DROPPED)?).map_err(failed(maps::DROPPED))?;

@@ -7,7 +7,7 @@ use aya::maps::{MapData, PerCpuArray, RingBuf};
 use plimsoll_ebpf::maps;
 use plimsoll_ebpf::wire::{Shortage, ShortageCount, kind};
 
-use super::load::{self, LoadError, Loaded};
+use super::load::{self, LoadError, Loaded, no_map};
 use crate::kernel::bpf_sys::MappedArray;
 use crate::model::{BootTime, CgroupId};
 
@@ -39,13 +39,7 @@ impl Shortages {
     /// [`LoadError::Map`], [`LoadError::Call`].
     pub fn new(loaded: &mut Loaded) -> Result<Self, LoadError> {
         let object = loaded.object;
-        let failed = |map| {
-            move |source| LoadError::Map {
-                object,
-                map,
-                source: Box::new(source),
-            }
-        };
+        let failed = |map| no_map(object, map);
         let cpus = load::cpus(object)? as usize;
         let counts = MappedArray::new(loaded.array(maps::COUNTS)?.fd(), cpus);
         let counts = counts.map_err(|source| LoadError::Call {

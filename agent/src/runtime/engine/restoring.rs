@@ -9,11 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use tracing::{info, warn};
 
 use super::Engine;
+use crate::decide::allocatable::allocatable;
 use crate::decide::allotment::Allotment;
 use crate::decide::cpu::restore::{Facts, Live, WantedPod, restore, under};
 use crate::decide::cpu::{Wish, Wishes};
 use crate::kernel::checkpoint::Found;
-use crate::model::{BootTime, ContainerName, ControlFile, CpuSet, Place, PodUid};
+use crate::model::{BootTime, ContainerName, ControlFile, CpuSet, MilliCpu, Place, PodUid};
 use crate::state::cpus::checkpoint::{CpuCheckpoint, MachineMark};
 
 /// Changes that are kept for the report.
@@ -66,6 +67,9 @@ impl Engine {
         self.tell_change("machine", told);
         self.end_all_partitions();
         self.given_before = self.checkpoint(now);
+        // What runs goes on whatever is left; others are let in by what there is now.
+        self.settings.capacity.cpu = MilliCpu(allotment.topology().cpus().len() as u64 * 1000);
+        self.allocatable = allocatable(&self.settings.capacity, &self.settings.policy);
         self.allotment = Some(allotment);
         self.restored = false;
         self.restore_cpus();

@@ -116,17 +116,6 @@ fn last_cpu() -> CpuId {
     CpuId::new(u32::try_from(last.unwrap()).unwrap()).unwrap()
 }
 
-fn kinds(time: &ForeignTime) -> [Duration; 6] {
-    [
-        time.own,
-        time.pods,
-        time.system,
-        time.kernel_threads,
-        time.irq,
-        time.softirq,
-    ]
-}
-
 #[test]
 #[ignore = "needs root and the eBPF objects: cargo xtask test"]
 fn each_kind_of_time_is_what_its_tasks_are_charged() {
@@ -184,7 +173,7 @@ fn at_every_moment_all_time_has_been_counted_once() {
     let mut last = [Duration::ZERO; 6];
     for _ in 0..4000 {
         let before = RealClock.now().since(began);
-        let figures = kinds(&bed.time());
+        let figures = bed.time().kinds();
         let after = RealClock.now().since(began);
         let all: Duration = figures.iter().sum();
         // The clocks of two CPUs may differ by less than it takes to ask.
@@ -213,15 +202,15 @@ fn figures_stay_when_the_owner_goes_and_grow_on_with_the_next() {
         bed.foreign().set_owners(&owners).unwrap();
         assert!(bed.foreign().is_counting());
         std::thread::sleep(Duration::from_millis(2));
-        let owned = kinds(&bed.time());
+        let owned = bed.time().kinds();
         bed.foreign().set_owners(&BTreeMap::new()).unwrap();
         assert!(!bed.foreign().is_counting());
         let time = bed.time();
         assert_eq!(time.owner, None);
-        let released = kinds(&time);
+        let released = time.kinds();
         std::thread::sleep(Duration::from_millis(2));
         assert_eq!(
-            kinds(&bed.time()),
+            bed.time().kinds(),
             released,
             "nothing is counted without an owner"
         );

@@ -66,17 +66,6 @@ fn boot(nsec: u64) -> BootTime {
     BootTime(Duration::from_nanos(nsec))
 }
 
-fn kinds(time: &ForeignTime) -> [Duration; 6] {
-    [
-        time.own,
-        time.pods,
-        time.system,
-        time.kernel_threads,
-        time.irq,
-        time.softirq,
-    ]
-}
-
 proptest! {
     #[test]
     fn every_nanosecond_is_counted_once_and_no_figure_falls(
@@ -92,13 +81,13 @@ proptest! {
             owned += if counting { *gap } else { 0 };
             now += read_after;
             owned += if books.owner == 0 { 0 } else { *read_after };
-            let figures = kinds(&time(&books, boot(now)));
+            let figures = time(&books, boot(now)).kinds();
             for (figure, last) in figures.iter().zip(&last) {
                 prop_assert!(figure >= last, "{figures:?} after {last:?}");
             }
             prop_assert_eq!(figures.iter().sum::<Duration>(), Duration::from_nanos(owned));
             // A reader whose clock is behind the books tells less, never more.
-            let late = kinds(&time(&books, boot(now - read_after / 2)));
+            let late = time(&books, boot(now - read_after / 2)).kinds();
             prop_assert!(late.iter().zip(&figures).all(|(late, figure)| late <= figure));
             last = figures;
         }
