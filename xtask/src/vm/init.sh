@@ -27,6 +27,20 @@ ifconfig lo 127.0.0.1 up
 
 . /etc/vm/settings
 
+# CPUs that the kernel was told to leave. Who brings one up waits for it in a loop that never sleeps, and with a clock of
+# instructions the new CPU gets none of the time meanwhile; so the one who waits is made to stop now and then.
+online() {
+    echo +cpu >/sys/fs/cgroup/cgroup.subtree_control
+    mkdir /sys/fs/cgroup/online
+    echo 1000 10000 >/sys/fs/cgroup/online/cpu.max
+    sh -c 'echo 0 >/sys/fs/cgroup/online/cgroup.procs && echo 1 >"$1"' sh "$1"
+    rmdir /sys/fs/cgroup/online
+    echo -cpu >/sys/fs/cgroup/cgroup.subtree_control
+}
+for cpu in /sys/devices/system/cpu/cpu*/online; do
+    [ "$(cat "$cpu")" = 1 ] || need online "$cpu"
+done
+
 # Disks by serial number: the order in which they are found is not fixed.
 disk() {
     for block in /sys/block/nvme*; do

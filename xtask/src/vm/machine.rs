@@ -9,6 +9,10 @@ use super::{Pace, VmSpec};
 use crate::exec;
 use crate::setup::qemu;
 
+/// The kernel that starts its further CPUs in a loop which neither pauses nor sleeps. With a clock of instructions the CPU
+/// that is started gets no time meanwhile; init brings it up then, see there.
+const LOOPS_FOR_CPUS: &str = "6.1";
+
 /// The serial ports in the order of the guest's ttyS0, ttyS1, ttyS2.
 pub(super) const PORTS: [&str; 3] = ["console", "output", "error"];
 
@@ -89,6 +93,9 @@ fn kernel_arguments(spec: &VmSpec) -> String {
         // A CPU is left when the next timer is due, or when it spins. With all ticks at once the others would have the
         // whole time between two of them first, and a loop that spins (as in the flush behind cpu.stat) takes seconds.
         words.push("skew_tick=1");
+        if spec.kernel == LOOPS_FOR_CPUS {
+            words.push("maxcpus=1");
+        }
     }
     words.extend(spec.kernel_arguments.iter().map(String::as_str));
     words.join(" ")
