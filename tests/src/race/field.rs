@@ -143,7 +143,8 @@ impl Field {
         }
         let mut agent = Agent::new(&places.agent, &self.agent_files, ROOT, &configuration)?;
         agent.start()?;
-        agent.wait_for(PATIENCE, |_| true)?;
+        // It is there from before the pods, as a node's agent is; loading the probes keeps a CPU busy for seconds.
+        agent.wait_for(PATIENCE, |report| !report.probes.is_empty())?;
         if !scenario.swap {
             fs::write(self.root.join("memory.swap.max"), "0")?;
         }

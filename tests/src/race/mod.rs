@@ -41,6 +41,8 @@ pub enum Look {
     On,
     /// What the scenario is about has been seen; from now on it is its aftermath.
     Enough,
+    /// Something is to come yet, whoever is dead.
+    NotYet,
 }
 
 /// What to do and to say at each look.

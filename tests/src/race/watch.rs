@@ -161,7 +161,12 @@ pub(super) fn watch(
         for (seen, cgroup) in race.pods.iter_mut().zip(&field.cgroups) {
             look(seen, cgroup, race.lasted);
         }
-        if at_each_look(field, &race)? == Look::Enough || race.right_are_dead(scenario) {
+        let over = match at_each_look(field, &race)? {
+            Look::On => race.right_are_dead(scenario),
+            Look::Enough => true,
+            Look::NotYet => false,
+        };
+        if over {
             end.get_or_insert(race.lasted);
         }
         if end.is_some_and(|end| race.lasted > end + scenario.aftermath) || race.lasted > scenario.patience {

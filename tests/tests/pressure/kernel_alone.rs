@@ -49,6 +49,21 @@ fn the_kernel_takes_the_innocent_for_a_guaranteed_pod() {
 
 #[test]
 #[ignore = "runs its machine out of memory"]
+fn the_kernel_takes_one_after_the_other_for_a_tmpfs() {
+    let pods = vec![
+        Pod::bystander("first", Burstable, 80, "anon size=60", 60),
+        Pod::bystander("second", Burstable, 200, "anon size=150", 150),
+        Pod::hog("hog", Burstable, 64, "tmpfs file=SHM/hog size=2000 pace=200"),
+    ];
+    let scenario = Scenario::new("tmpfs", Line::Tenth, &["first", "second"], pods);
+    let race = alone(&scenario);
+    for name in ["first", "second"] {
+        assert!(race.pod(name).unwrap().oom_kills > 0, "{race:#?}");
+    }
+}
+
+#[test]
+#[ignore = "runs its machine out of memory"]
 fn a_pod_at_the_tripwire_stands_still_and_nobody_ends_it() {
     let hog = Pod::hog("hog", Burstable, 64, "anon first=300 size=1000 pace=100").with_first(300);
     let mut scenario = Scenario::new("tripwire", Line::High(350), &[], vec![hog]);

@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use plimsoll::model::QosClass::{BestEffort, Burstable};
-use plimsoll::model::{NodeReport, PodPhase};
+use plimsoll::model::{NodeReport, PodPhase, PodReport};
 use plimsoll_tests::race::{Ground, Keeper, Line, Look, Onlooker, Pod, Race, Scenario, run, run_with};
 
 use super::places;
@@ -40,7 +40,7 @@ fn kept_with(scenario: &Scenario, at_each_look: &mut Onlooker<'_>) -> Race {
 }
 
 fn evicted(report: &NodeReport) -> Vec<&str> {
-    let ended = |pod: &&plimsoll::model::PodReport| {
+    let ended = |pod: &&PodReport| {
         pod.phase == PodPhase::Failed && pod.reason.as_deref() == Some(EVICTED)
     };
     report
@@ -93,6 +93,15 @@ fn scenario_2_with_swap() {
 
 #[test]
 #[ignore = "runs its machine out of memory"]
+fn scenario_4_a_tripwire_and_swap() {
+    let hog = Pod::hog("hog", Burstable, 64, "anon first=300 size=2000 pace=100").with_first(300);
+    let mut scenario = Scenario::new("4", Line::High(620), &["hog"], vec![steady(), small(), hog]);
+    scenario.swap = true;
+    kept(&scenario);
+}
+
+#[test]
+#[ignore = "runs its machine out of memory"]
 fn scenario_6_a_burst_within_the_request() {
     let pod = Pod::hog("burst", Burstable, 400, "anon size=380 pace=400");
     let scenario = Scenario::new("6", Line::Tenth, &[], vec![steady(), small(), pod]);
@@ -114,6 +123,26 @@ fn scenario_8_page_cache_at_the_pods_own_limit() {
         Ok(if limited.get() { Look::Enough } else { Look::On })
     });
     assert!(limited.get(), "it came to its limit: {race:#?}");
+}
+
+#[test]
+#[ignore = "runs its machine out of memory"]
+fn scenario_10_processes_that_start_processes() {
+    let bomb = Pod::hog("bomb", Burstable, 64, "bomb every=5 count=3000");
+    let scenario = Scenario::new("10", Line::High(500), &["bomb"], vec![steady(), small(), bomb]);
+    let race = kept(&scenario);
+    // All of them at once, and none that started others meanwhile.
+    assert!(race.pod("bomb").unwrap().dead.is_some(), "{race:#?}");
+}
+
+#[test]
+#[ignore = "runs its machine out of memory"]
+fn scenario_11_with_swap() {
+    let many = Pod::hog("many", Burstable, 64, "many each=10 every=40 count=200");
+    let innocent = Pod::bystander("innocent", Burstable, 160, "anon size=120", 120);
+    let mut scenario = Scenario::new("11", Line::Tenth, &["many"], vec![steady(), innocent, many]);
+    scenario.swap = true;
+    kept(&scenario);
 }
 
 #[test]
@@ -182,20 +211,25 @@ fn scenario_16_a_container_that_the_kernel_ends_as_one() {
 fn scenario_22_a_pod_that_comes_again_under_its_name() {
     let hog = Pod::hog("hog", Burstable, 64, "anon first=700 size=3000 pace=100").with_first(700);
     let scenario = Scenario::new("22", Line::Tenth, &["hog"], vec![steady(), small(), hog]);
-    let again = Cell::new(false);
+    let is_new = |pod: &&PodReport| pod.uid.as_str() == "uid-again";
+    let (again, runs) = (Cell::new(false), Cell::new(false));
     let race = run_with(&scenario, Keeper::Plimsoll, 0, &places(), &mut |field, race| {
         // The moment at which the agent is about to act on it.
         if race.onset.is_some() && !again.get() {
             again.set(true);
             field.replace("hog", "anon size=32", "uid-again")?;
         }
-        Ok(Look::On)
+        if again.get() && !runs.get() && race.pod("hog").is_some_and(|hog| hog.dead.is_some()) {
+            let report = field.report();
+            let new = report.as_ref().and_then(|report| report.pods.iter().find(is_new));
+            runs.set(new.is_some_and(|new| new.phase == PodPhase::Running));
+        }
+        Ok(if runs.get() { Look::On } else { Look::NotYet })
     })
     .unwrap();
     assert!(again.get() && race.is_right(&scenario), "{race:#?}");
     let report = race.report.expect("the agent answers");
-    let runs = |pod: &&plimsoll::model::PodReport| pod.uid.as_str() == "uid-again";
-    let new = report.pods.iter().find(runs).expect("the new one is there");
+    let new = report.pods.iter().find(is_new).expect("the new one is there");
     assert_eq!(new.phase, PodPhase::Running, "{report:#?}");
 }
 
@@ -217,8 +251,9 @@ fn scenario_29_two_hogs_at_once() {
 fn scenario_31_an_agent_that_is_killed_in_the_middle_of_a_kill() {
     let hog = Pod::hog("hog", Burstable, 64, "anon first=700 size=3000 pace=100").with_first(700);
     let mut scenario = Scenario::new("31", Line::Tenth, &["hog"], vec![steady(), small(), hog]);
-    scenario.aftermath = Duration::from_secs(15);
-    let killed = Cell::new(false);
+    // For as long as that one looks on, nobody else goes.
+    scenario.aftermath = Duration::from_secs(10);
+    let (killed, back) = (Cell::new(false), Cell::new(false));
     let race = run_with(&scenario, Keeper::Plimsoll, 0, &places(), &mut |field, race| {
         if let Ground::ByAgent(agent) = &mut field.ground
             && !race.hurt().is_empty()
@@ -228,7 +263,8 @@ fn scenario_31_an_agent_that_is_killed_in_the_middle_of_a_kill() {
             agent.kill()?;
             agent.start()?;
         }
-        Ok(Look::On)
+        back.set(back.get() || killed.get() && field.report().is_some());
+        Ok(if back.get() { Look::On } else { Look::NotYet })
     })
     .unwrap();
     assert!(killed.get() && race.is_right(&scenario), "{race:#?}");

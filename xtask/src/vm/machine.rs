@@ -32,7 +32,7 @@ pub(super) fn command(spec: &VmSpec, image: &Path, dir: &Path) -> Result<Command
         "{} NUMA nodes cannot be split evenly among sockets",
         spec.numa_nodes
     );
-    let mut qemu = Command::new(qemu::PROGRAM);
+    let mut qemu = bound_to_us(qemu::PROGRAM);
     qemu.args([
         "-nodefaults",
         "-no-user-config",
@@ -73,6 +73,17 @@ pub(super) fn command(spec: &VmSpec, image: &Path, dir: &Path) -> Result<Command
         )?;
     }
     Ok(qemu)
+}
+
+/// A command that ends when we end, however that comes, where util-linux is there to see to it.
+fn bound_to_us(program: &str) -> Command {
+    if !exec::on_path("setpriv") {
+        return Command::new(program);
+    }
+    // The signal comes when the thread ends that started the program, and that one waits for it.
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", program]);
+    command
 }
 
 fn kernel_arguments(spec: &VmSpec) -> String {
