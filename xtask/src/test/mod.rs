@@ -39,6 +39,9 @@ pub(crate) struct Options {
     /// Only kernel and native tests with this in their name
     #[arg(long)]
     filter: Option<String>,
+    /// Play every scenario of memory pressure on every kernel, not only on one
+    #[arg(long, env = "PLIMSOLL_ALL_SCENARIOS")]
+    all_scenarios: bool,
     /// Seconds until a virtual machine is given up
     #[arg(long, default_value_t = 2400, value_name = "SECONDS")]
     timeout: u64,
