@@ -40,9 +40,7 @@ fn kept_with(scenario: &Scenario, at_each_look: &mut Onlooker<'_>) -> Race {
 }
 
 fn evicted(report: &NodeReport) -> Vec<&str> {
-    let ended = |pod: &&PodReport| {
-        pod.phase == PodPhase::Failed && pod.reason.as_deref() == Some(EVICTED)
-    };
+    let ended = |pod: &&PodReport| pod.phase == PodPhase::Failed && pod.reason.as_deref() == Some(EVICTED);
     report
         .pods
         .iter()

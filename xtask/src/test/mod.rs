@@ -40,7 +40,7 @@ pub(crate) struct Options {
     #[arg(long)]
     filter: Option<String>,
     /// Play every scenario of memory pressure on every kernel, not only on one
-    #[arg(long, env = "PLIMSOLL_ALL_SCENARIOS")]
+    #[arg(long, env = "PLIMSOLL_ALL_SCENARIOS", value_parser = clap::builder::FalseyValueParser::new())]
     all_scenarios: bool,
     /// Seconds until a virtual machine is given up
     #[arg(long, default_value_t = 2400, value_name = "SECONDS")]
