@@ -159,6 +159,11 @@ impl<T: Pod> MappedArray<T> {
         Ok(Self { start, values })
     }
 
+    /// How many values are mapped.
+    pub(super) fn len(&self) -> usize {
+        self.values
+    }
+
     /// What is mapped: whole pages. An array's values lie without gaps when their size is a multiple of 8.
     fn bytes(values: usize) -> usize {
         const { assert!(size_of::<T>().is_multiple_of(8) && align_of::<T>() <= 8) };

@@ -127,9 +127,9 @@ impl Agent {
             cpus: gives_cpus
                 .then(|| CpuWatch::new(Machine::default()))
                 .transpose()?,
+            sampler: Sampler::new(ground.fs, &ground.settings.controllers),
             settings: ground.settings,
             root: ground.directory,
-            sampler: Sampler::new(ground.fs),
             _claim: ground.claim,
             served,
             stale: true,
@@ -304,14 +304,16 @@ impl Agent {
             booted_at: wall.saturating_sub(now.0),
         };
         let mut report = self.engine.report(surroundings, now);
-        report.pressure = self.guarded.as_mut().map(|guarded| guarded.report(now));
+        report.pressure = self.guarded.as_ref().map(|guarded| guarded.report(now));
         self.served.publish(Arc::new(report));
     }
 }
 
+/// Ticks at whole periods from now on, whatever was late: those that begin together stay together, and one wake does for
+/// all that is due.
 fn ticks(period: Duration) -> tokio::time::Interval {
     let mut ticks = tokio::time::interval(period);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     ticks
 }
 

@@ -16,7 +16,7 @@ use tracing::warn;
 
 use crate::kernel::cgroup_fs::RealCgroupFs;
 use crate::model::{
-    Bytes, CgroupId, CgroupPath, CgroupSample, ControlFile, CpuUsage, MemoryUsage, PressureTotals, Sourced,
+    Bytes, CgroupId, CgroupPath, CgroupSample, ControlFile, Controller, CpuUsage, MemoryUsage, PressureTotals, Sourced,
 };
 use crate::observe::cgroup_stats::{CgroupStats, FileSampler};
 use crate::observe::probes::Probes;
@@ -51,6 +51,8 @@ const FURTHER: [ControlFile; 7] = [
 pub(super) struct Sampler {
     fs: RealCgroupFs,
     basic: FileSampler,
+    /// Those of [`FURTHER`] that there can be.
+    files: Vec<ControlFile>,
     further: BTreeMap<CgroupId, Further>,
     turn: usize,
     round: usize,
@@ -65,12 +67,16 @@ struct Further {
 }
 
 impl Sampler {
-    /// A sampler of the tree `fs`.
+    /// A sampler of the tree `fs`, whose root has these controllers: looking for a file of another one costs as much as
+    /// reading it.
     #[must_use]
-    pub(super) fn new(fs: RealCgroupFs) -> Self {
+    pub(super) fn new(fs: RealCgroupFs, controllers: &BTreeSet<Controller>) -> Self {
+        let may_be_there = |file: &ControlFile| file.controller().is_none_or(|c| controllers.contains(&c));
+        let there = |files: &[ControlFile]| -> Vec<_> { files.iter().copied().filter(may_be_there).collect() };
         Self {
             fs,
-            basic: FileSampler::new(&BASIC),
+            basic: FileSampler::new(&there(&BASIC)),
+            files: there(&FURTHER),
             further: BTreeMap::new(),
             turn: 0,
             round: 0,
@@ -130,7 +136,7 @@ impl Sampler {
                 return;
             }
         }
-        match CgroupStats::read(&self.fs, path, &FURTHER) {
+        match CgroupStats::read(&self.fs, path, &self.files) {
             Ok(stats) => {
                 self.further.insert(id, Further { stats, ran });
             }

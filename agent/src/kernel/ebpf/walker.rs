@@ -18,12 +18,16 @@ use crate::kernel::bpf_sys::MappedArray;
 
 const OBJECT: Object = Object::Usage;
 
+/// Records that are mapped from the start.
+const FIRST_RECORDS: usize = 256;
+
 /// Words of a [`RunTime`].
 const RUN_TIME_WORDS: usize = size_of::<RunTime>() / 8;
 
 /// Runs passes and holds the records of the last one.
 pub struct Walker {
     loaded: Loaded,
+    /// As many as some pass has filled: what is mapped counts as the agent's memory, used or not.
     records: MappedArray<CgroupRecord>,
     state: MappedArray<WalkState>,
     asked: MappedArray<Asked>,
@@ -62,8 +66,7 @@ impl Walker {
             loaded.load_to_run(name)?;
         }
         let link = loaded.find_cgroup(types, directory)?;
-        let records = MappedArray::new(loaded.array(maps::RECORDS)?.fd(), maps::MAX_RECORDS as usize)
-            .map_err(call("map the records"))?;
+        let records = map_records(&loaded, FIRST_RECORDS)?;
         let state = MappedArray::new(loaded.array(maps::WALK)?.fd(), 1).map_err(call("map the state"))?;
         let asked = MappedArray::new(loaded.array(maps::ASKED)?.fd(), 1).map_err(call("map the answers"))?;
         let mut walker = Self {
@@ -152,7 +155,7 @@ impl Walker {
     /// Makes a pass.
     ///
     /// # Errors
-    /// [`LoadError::Program`] when the kernel does not run it.
+    /// [`LoadError::Program`] when the kernel does not run it, [`LoadError::Call`] when there is no room for more records.
     pub fn pass(&mut self) -> Result<Pass<'_>, LoadError> {
         for file in &self.flush {
             // One byte is enough: the kernel makes the whole text first. Without the file, the figures are older.
@@ -161,6 +164,9 @@ impl Walker {
         self.loaded.run("walk", RawTracePointRunOptions::new())?;
         let state = self.state();
         let count = state.count as usize;
+        if count > self.records.len() {
+            self.records = map_records(&self.loaded, count.next_power_of_two())?;
+        }
         Ok(Pass {
             records: self.records.values_mut().get_mut(..count).unwrap_or_default(),
             truncated: state.truncated != 0,
@@ -221,6 +227,16 @@ impl Walker {
         let bytes: Array<_, [u8; maps::PEEK_BYTES]> = Array::try_from(map).map_err(failed)?;
         Ok(bytes.get(&0, 0).map_err(failed)?.to_vec())
     }
+}
+
+/// Maps the first `records`, or all if there are no more.
+fn map_records(loaded: &Loaded, records: usize) -> Result<MappedArray<CgroupRecord>, LoadError> {
+    let records = records.min(maps::MAX_RECORDS as usize);
+    MappedArray::new(loaded.array(maps::RECORDS)?.fd(), records).map_err(|source| LoadError::Call {
+        object: OBJECT,
+        what: "map the records",
+        source,
+    })
 }
 
 /// The address of a kernel variable; none when the kernel hides or has not got it.

@@ -11,6 +11,7 @@
 //! - Every taking was checked against figures read after it was decided.
 //! - A guard that takes over from one that was killed finishes what that one had begun, and begins nothing for it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::decide::eviction::EvictionPolicy;
@@ -43,7 +44,7 @@ const AGAIN: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Guard {
     policy: EvictionPolicy,
-    roster: Vec<PodFacts>,
+    roster: Arc<[PodFacts]>,
     snapshot: Snapshot,
     fresh: Snapshot,
     state: PressureState,
@@ -71,7 +72,7 @@ impl Guard {
     pub fn new(policy: EvictionPolicy, decided: u64) -> Self {
         let mut guard = Self {
             policy,
-            roster: Vec::new(),
+            roster: Arc::default(),
             snapshot: Snapshot::default(),
             fresh: Snapshot::default(),
             state: PressureState::with_capacity(0),
@@ -102,7 +103,8 @@ impl Guard {
     }
 
     /// Other pods; gives back the former ones, to be dropped where there is time.
-    pub fn set_roster(&mut self, roster: Vec<PodFacts>) -> Vec<PodFacts> {
+    pub fn set_roster(&mut self, roster: impl Into<Arc<[PodFacts]>>) -> Arc<[PodFacts]> {
+        let roster = roster.into();
         let pods = roster.len();
         self.state.reserve(pods);
         self.before.reserve(pods);
@@ -143,7 +145,7 @@ impl Guard {
 
     /// The pods.
     #[must_use]
-    pub fn roster(&self) -> &[PodFacts] {
+    pub const fn roster(&self) -> &Arc<[PodFacts]> {
         &self.roster
     }
 

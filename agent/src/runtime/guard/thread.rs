@@ -9,7 +9,7 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -35,15 +35,15 @@ const LOCAL_GAP: Duration = Duration::from_millis(50);
 const VIEW_EVERY: Duration = Duration::from_secs(1);
 /// Limits that can wait to be written.
 const WRITES: usize = 64;
-/// Descriptors of one pod, and of everything else.
-const DESCRIPTORS: (u64, u64) = (16, 1024);
+/// Descriptors of one pod with its containers, and of everything else.
+const DESCRIPTORS: (u64, u64) = (24, 1024);
 
 /// What the main loop has for the guard.
 pub(crate) enum Order {
     /// These pods have a place now.
     Pods {
         /// What is known of each.
-        roster: Vec<PodFacts>,
+        roster: Arc<[PodFacts]>,
         /// The same, open.
         held: Vec<HeldPod>,
         /// Levels above them to be watched.
@@ -55,11 +55,11 @@ pub(crate) enum Order {
     Shortages(Box<Shortages>),
 }
 
-/// All that the guard knows at one moment.
-#[derive(Debug, Clone)]
+/// All that the guard knew at one moment.
+#[derive(Debug)]
 pub(crate) struct View {
     /// The pods.
-    pub(crate) roster: Vec<PodFacts>,
+    pub(crate) roster: Arc<[PodFacts]>,
     /// Their figures.
     pub(crate) snapshot: Snapshot,
     /// What it remembers.
@@ -68,6 +68,33 @@ pub(crate) struct View {
     pub(crate) alarms: usize,
     /// Whether memory is short.
     pub(crate) short: bool,
+}
+
+impl View {
+    fn of(guard: &Guard, alarms: usize) -> Self {
+        Self {
+            roster: guard.roster().clone(),
+            snapshot: guard.snapshot().clone(),
+            state: guard.state().clone(),
+            alarms,
+            short: guard.is_memory_short(),
+        }
+    }
+
+    /// The same as [`View::of`], in the room that is there already.
+    fn update(&mut self, guard: &Guard, alarms: usize) {
+        let Self {
+            roster,
+            snapshot,
+            state,
+            ..
+        } = self;
+        roster.clone_from(guard.roster());
+        snapshot.node = guard.snapshot().node;
+        snapshot.pods.clone_from(&guard.snapshot().pods);
+        state.copy_from(guard.state());
+        (self.alarms, self.short) = (alarms, guard.is_memory_short());
+    }
 }
 
 /// What the guard is started with.
@@ -183,10 +210,9 @@ impl GuardThread {
         &self.outbox
     }
 
-    /// All that the guard knew a second ago or less, if that was not taken yet.
-    #[must_use]
-    pub(crate) fn take_view(&self) -> Option<View> {
-        lock(&self.shared.view).take()
+    /// All that the guard knew a second ago or less; none before its first look. While this is held it shows nothing new.
+    pub(crate) fn view(&self) -> MutexGuard<'_, Option<View>> {
+        lock(&self.shared.view)
     }
 
     /// Whether the thread has ended, which it never should.
@@ -340,15 +366,17 @@ impl Loop {
         if self.shown.is_some_and(|at| now.since(at) < VIEW_EVERY) {
             return;
         }
-        self.shown = Some(now);
-        let view = View {
-            roster: self.guard.roster().to_vec(),
-            snapshot: self.guard.snapshot().clone(),
-            state: self.guard.state().clone(),
-            alarms: self.alarms.len(),
-            short: self.guard.is_memory_short(),
+        // The main loop is looking at it: there is another time. This thread waits for nobody.
+        let mut view = match self.shared.view.try_lock() {
+            Ok(view) => view,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
         };
-        *lock(&self.shared.view) = Some(view);
+        self.shown = Some(now);
+        match &mut *view {
+            Some(view) => view.update(&self.guard, self.alarms.len()),
+            none => *none = Some(View::of(&self.guard, self.alarms.len())),
+        }
     }
 }
 

@@ -24,7 +24,7 @@ use super::decisions::Decisions;
 use super::engine::RosterPod;
 use super::guard::machine::HeldPod;
 use super::guard::outbox::News;
-use super::guard::thread::{GuardThread, Order, Start, View};
+use super::guard::thread::{GuardThread, Order, Start};
 use crate::config::Config;
 use crate::decide::badness::machine_total;
 use crate::decide::eviction::{EvictionPolicy, OomPriority};
@@ -36,7 +36,7 @@ use crate::kernel::pressure::{Container, MemoryCgroup, WriteDone, WriteOutcome};
 use crate::kernel::readiness::Readiness;
 use crate::metrics::PressureCounters;
 use crate::model::pressure::{Act, Decision, Owner};
-use crate::model::{BootTime, CgroupId, CgroupPath, ControlFile, MilliCpu, QosClass};
+use crate::model::{BootTime, CgroupId, CgroupPath, ContainerName, ControlFile, MilliCpu, QosClass};
 use records::Records;
 use steerer::{Seen, Steerer};
 
@@ -56,10 +56,9 @@ pub(super) struct Guarded {
     /// Pods that the guard was told of last, and those before that it may still speak of.
     pods: BTreeMap<CgroupId, RosterPod>,
     held: BTreeMap<CgroupId, Arc<MemoryCgroup>>,
-    view: Option<View>,
+    /// The containers of each pod of the roster that was told last, once somebody wanted to look at them.
+    containers: BTreeMap<CgroupId, Vec<(ContainerName, Arc<MemoryCgroup>)>>,
     steerer: Option<Steerer>,
-    /// Counts rosters.
-    roster: u64,
 }
 
 impl Guarded {
@@ -106,21 +105,21 @@ impl Guarded {
             records: Records::new(decisions),
             pods: BTreeMap::new(),
             held: BTreeMap::new(),
-            view: None,
+            containers: BTreeMap::new(),
             steerer,
-            roster: 0,
         })
     }
 
     /// Tells the guard which pods there are.
     fn tell(&mut self, roster: Vec<RosterPod>, levels: &[CgroupPath]) {
-        self.roster += 1;
         let mut held = Vec::with_capacity(roster.len());
         let mut facts = Vec::with_capacity(roster.len());
         let mut leaving = Vec::new();
         let mut known = std::mem::take(&mut self.held);
         // What was told before may still be in the news.
         let spoken_of = std::mem::take(&mut self.pods);
+        // A container's cgroup may have been made anew.
+        self.containers.clear();
         for pod in roster {
             let id = pod.facts.cgroup;
             // One that went meanwhile is not in the next roster either.
@@ -142,16 +141,15 @@ impl Guarded {
             }
         }
         let levels = levels.iter().filter_map(|path| {
-            let cgroup = self.open(path)?;
-            let id = cgroup.id();
-            Some(known.remove(&id).unwrap_or(cgroup))
+            let held = self.fs.id(path).ok().and_then(|id| known.remove(&id));
+            held.or_else(|| self.open(path))
         });
         let levels: Vec<_> = levels.collect();
         for level in &levels {
             self.held.insert(level.id(), level.clone());
         }
         self.thread.order(Order::Pods {
-            roster: facts,
+            roster: facts.into(),
             held,
             levels,
             leaving,
@@ -160,10 +158,8 @@ impl Guarded {
 
     /// Has the kernel's choice looked at, and led while memory runs short.
     fn steer(&mut self, now: BootTime) {
-        if let Some(view) = self.thread.take_view() {
-            self.view = Some(view);
-        }
-        let (Some(steerer), Some(view)) = (&self.steerer, &self.view) else {
+        let view = self.thread.view();
+        let (Some(steerer), Some(view)) = (&mut self.steerer, &*view) else {
             return;
         };
         let node = &view.snapshot.node;
@@ -175,47 +171,41 @@ impl Guarded {
         if !steerer.is_due(short, now) {
             return;
         }
-        let order = outlook(&view.roster, &view.snapshot, &self.policy, &view.state, now).order;
-        let mut containers = Vec::new();
+        let (mut containers, mut names) = (Vec::new(), Vec::new());
         for (place, facts) in view.roster.iter().enumerate() {
-            let known = self.pods.get(&facts.cgroup);
-            for (at, container) in known.iter().flat_map(|pod| &pod.containers).enumerate() {
+            let (pods, fs) = (&self.pods, &self.fs);
+            let held = self.containers.entry(facts.cgroup).or_insert_with(|| {
+                let known = pods.get(&facts.cgroup);
+                let containers = known.iter().flat_map(|pod| &pod.containers);
+                let held =
+                    containers.filter_map(|container| Some((container.name.clone(), open(fs, &container.path)?)));
+                held.collect()
+            });
+            for (at, (name, cgroup)) in held.iter().enumerate() {
                 let owner = Owner {
                     pod: place,
                     container: at,
                 };
-                containers.extend(
-                    self.open(&container.path)
-                        .map(|cgroup| Container { owner, cgroup }),
-                );
+                containers.push(Container {
+                    owner,
+                    cgroup: cgroup.clone(),
+                });
+                names.push(name.clone());
             }
         }
         let seen = Seen {
             roster: view.roster.clone(),
-            order,
+            order: outlook(&view.roster, &view.snapshot, &self.policy, &view.state, now).order,
             containers,
+            names,
             total: machine_total(node),
             steer: short,
         };
-        let roster = self.roster;
-        if let Some(steerer) = &mut self.steerer {
-            steerer.look(seen, roster, now);
-        }
+        steerer.look(seen, now);
     }
 
     fn open(&self, path: &CgroupPath) -> Option<Arc<MemoryCgroup>> {
-        let directory = match self.fs.open_dir(path) {
-            Ok(directory) => directory,
-            Err(error) if error.is_gone() => return None,
-            Err(error) => {
-                warn!(%error, "a cgroup is not guarded");
-                return None;
-            }
-        };
-        let held = MemoryCgroup::new(directory);
-        held.map_err(|error| warn!(%error, cgroup = %path, "a cgroup is not guarded"))
-            .ok()
-            .map(Arc::new)
+        open(&self.fs, path)
     }
 
     fn path_of(&self, cgroup: Option<CgroupId>) -> Option<CgroupPath> {
@@ -342,6 +332,21 @@ impl Agent {
             _ => {}
         }
     }
+}
+
+fn open(fs: &CgroupsRsFs, path: &CgroupPath) -> Option<Arc<MemoryCgroup>> {
+    let directory = match fs.open_dir(path) {
+        Ok(directory) => directory,
+        Err(error) if error.is_gone() => return None,
+        Err(error) => {
+            warn!(%error, "a cgroup is not guarded");
+            return None;
+        }
+    };
+    let held = MemoryCgroup::new(directory);
+    held.map_err(|error| warn!(%error, cgroup = %path, "a cgroup is not guarded"))
+        .ok()
+        .map(Arc::new)
 }
 
 fn tell_written(done: &WriteDone) {

@@ -4,8 +4,8 @@
 //! guard itself decides with.
 
 use super::Guarded;
+use super::steerer::Choice;
 use crate::decide::eviction::OomPriority;
-use crate::decide::oom_priority::Agreement;
 use crate::decide::pressure::{Outlook, outlook};
 use crate::decide::rank::{Profile, terms};
 use crate::model::pressure::{
@@ -18,10 +18,8 @@ use crate::state::pressure::{Growth, PressureState};
 
 impl Guarded {
     /// The report of this moment.
-    pub(in crate::runtime) fn report(&mut self, now: BootTime) -> PressureReport {
-        if let Some(view) = self.thread.take_view() {
-            self.view = Some(view);
-        }
+    pub(in crate::runtime) fn report(&self, now: BootTime) -> PressureReport {
+        let view = self.thread.view();
         let report = PressureReport {
             profile: match self.policy.profile {
                 Profile::Plimsoll => "plimsoll",
@@ -35,46 +33,22 @@ impl Guarded {
             }
             .to_owned(),
             dry_run: self.policy.dry_run,
-            kernel: self.kernel_choice(),
+            kernel: self.kernel_choice(view.as_ref()),
             decisions: self.records.latest(),
             journal: self.records.journal(),
             ..PressureReport::default()
         };
-        match &self.view {
+        match &*view {
             Some(view) => self.seen(view, report, now),
             None => report,
         }
     }
 
-    /// Whom the kernel would take, as the last look had it.
-    fn kernel_choice(&self) -> Option<KernelChoice> {
-        let choice = self.steerer.as_ref()?.choice()?;
-        let process = choice.process;
-        // Places in a roster that is not in force any more name nobody.
-        let view = self.view.as_ref().filter(|_| choice.roster == self.roster);
-        let container = process.owner.and_then(|owner| {
-            let facts = view?.roster.get(owner.pod)?;
-            let container = self.pods.get(&facts.cgroup)?.containers.get(owner.container)?;
-            let name = container.name.clone();
-            Some((
-                facts.uid.clone(),
-                facts.namespace.clone(),
-                facts.name.clone(),
-                name,
-            ))
-        });
-        Some(KernelChoice {
-            pid: process.process.pid,
-            container,
-            comm: String::new(),
-            oom_score_adj: process.oom_score_adj,
-            badness: choice.badness,
-            agrees: match choice.agreement {
-                Agreement::Same => Some(true),
-                Agreement::Other(_) => Some(false),
-                Agreement::Nobody => None,
-            },
-        })
+    /// Whom the kernel would take, as the last look had it; not known when that pod is gone since.
+    fn kernel_choice(&self, view: Option<&View>) -> Option<KernelChoice> {
+        let Choice { pod, told } = self.steerer.as_ref()?.choice()?;
+        let is_there = |pod| view.is_some_and(|view| view.roster.iter().any(|facts| facts.cgroup == pod));
+        pod.is_none_or(is_there).then_some(told)
     }
 
     fn seen(&self, view: &View, report: PressureReport, now: BootTime) -> PressureReport {

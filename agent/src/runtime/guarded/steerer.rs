@@ -21,8 +21,8 @@ use crate::decide::badness::{badness, kernel_choice};
 use crate::decide::oom_priority::{Agreement, Inputs, Mode, Steering, Why, Write, agreement};
 use crate::kernel::pressure::{Container, ProcessReader, Scores};
 use crate::metrics::{PressureCounters, Steering as Reason};
-use crate::model::pressure::{PodFacts, ProcessFigures, Ranked};
-use crate::model::{BootTime, Bytes};
+use crate::model::pressure::{KernelChoice, PodFacts, ProcessFigures, Ranked};
+use crate::model::{BootTime, Bytes, CgroupId, ContainerName};
 
 /// How often the kernel's choice is looked at while memory runs short, and while it does not.
 const SHORT: Duration = Duration::from_secs(1);
@@ -30,26 +30,27 @@ const FINE: Duration = Duration::from_secs(60);
 
 /// What the guard saw.
 pub(super) struct Seen {
-    pub(super) roster: Vec<PodFacts>,
+    pub(super) roster: Arc<[PodFacts]>,
     pub(super) order: Vec<Ranked>,
+    /// Containers of these pods.
     pub(super) containers: Vec<Container>,
+    /// Their names.
+    pub(super) names: Vec<ContainerName>,
     pub(super) total: Bytes,
     /// Whether values are to be moved now; otherwise all are put back.
     pub(super) steer: bool,
 }
 
-/// Whom the kernel would take.
-#[derive(Debug, Clone, Copy)]
+/// Whom the kernel would take. It speaks by names: places are those of a roster that may not be in force any more.
+#[derive(Debug, Clone)]
 pub(super) struct Choice {
-    pub(super) process: ProcessFigures,
-    pub(super) badness: i64,
-    pub(super) agreement: Agreement,
-    /// The pods by whose places it speaks.
-    pub(super) roster: u64,
+    /// The pod's cgroup, if it is one of a pod.
+    pub(super) pod: Option<CgroupId>,
+    pub(super) told: KernelChoice,
 }
 
 enum Job {
-    Look(Box<Seen>, u64),
+    Look(Box<Seen>),
     Stop,
 }
 
@@ -102,10 +103,10 @@ impl Steerer {
     }
 
     /// Has it look. One that is still at the last look is left alone.
-    pub(super) fn look(&mut self, seen: Seen, roster: u64, now: BootTime) {
+    pub(super) fn look(&mut self, seen: Seen, now: BootTime) {
         self.was_short = seen.steer;
         self.looked = Some(now);
-        match self.jobs.try_send(Job::Look(Box::new(seen), roster)) {
+        match self.jobs.try_send(Job::Look(Box::new(seen))) {
             Ok(()) | Err(TrySendError::Full(_)) => {}
             Err(TrySendError::Disconnected(_)) => warn!("nobody steers the kernel's OOM killer any more"),
         }
@@ -113,7 +114,7 @@ impl Steerer {
 
     /// Whom the kernel would have taken at the last look.
     pub(super) fn choice(&self) -> Option<Choice> {
-        *self.choice.lock().unwrap_or_else(PoisonError::into_inner)
+        self.choice.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -142,8 +143,8 @@ struct Work {
 impl Work {
     fn run(mut self, queue: &Receiver<Job>) {
         let mut containers = Vec::new();
-        while let Ok(Job::Look(seen, roster)) = queue.recv() {
-            self.look(&seen, roster);
+        while let Ok(Job::Look(seen)) = queue.recv() {
+            self.look(&seen);
             containers = seen.containers;
         }
         if !self.scores.is_empty() && self.read(&containers) {
@@ -160,7 +161,7 @@ impl Work {
             .is_ok()
     }
 
-    fn look(&mut self, seen: &Seen, roster: u64) {
+    fn look(&mut self, seen: &Seen) {
         if !self.read(&seen.containers) {
             return;
         }
@@ -180,15 +181,7 @@ impl Work {
         if !writes.is_empty() && !self.read(&seen.containers) {
             return;
         }
-        let choice = kernel_choice(&self.processes, seen.total).and_then(|at| {
-            let process = *self.processes.get(at)?;
-            Some(Choice {
-                process,
-                badness: badness(&process, seen.total)?,
-                agreement: agreement(&seen.order, &self.processes, seen.total),
-                roster,
-            })
-        });
+        let choice = choice(seen, &self.processes);
         *self.told.lock().unwrap_or_else(PoisonError::into_inner) = choice;
     }
 
@@ -221,4 +214,34 @@ impl Work {
             }
         }
     }
+}
+
+/// Whom of `processes` the kernel would take, by the places of what was seen.
+fn choice(seen: &Seen, processes: &[ProcessFigures]) -> Option<Choice> {
+    let process = processes.get(kernel_choice(processes, seen.total)?)?;
+    let owner = process.owner.and_then(|owner| {
+        let pod = seen.roster.get(owner.pod)?;
+        let at = seen.containers.iter().position(|container| container.owner == owner)?;
+        Some((pod, seen.names.get(at)?))
+    });
+    Some(Choice {
+        pod: owner.map(|(pod, _)| pod.cgroup),
+        told: KernelChoice {
+            pid: process.process.pid,
+            container: owner.map(|(pod, name)| {
+                let PodFacts {
+                    uid, namespace, name: of, ..
+                } = pod.clone();
+                (uid, namespace, of, name.clone())
+            }),
+            comm: String::new(),
+            oom_score_adj: process.oom_score_adj,
+            badness: badness(process, seen.total)?,
+            agrees: match agreement(&seen.order, processes, seen.total) {
+                Agreement::Same => Some(true),
+                Agreement::Other(_) => Some(false),
+                Agreement::Nobody => None,
+            },
+        },
+    })
 }
