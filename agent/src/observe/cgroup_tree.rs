@@ -79,7 +79,7 @@ pub fn read_tree(fs: &dyn CgroupFs, extent: &Extent) -> Result<ActualTree, Cgrou
 }
 
 /// Reads up to `count` cgroups of `tree` again, those after `after` in the order of paths, going around at the end; also
-/// finds children that are new, and drops cgroups that are gone. Returns where to go on.
+/// finds children that are new, and drops cgroups that are gone. Returns where to go on, and whether any was gone.
 ///
 /// # Errors
 /// The kernel refused something of a cgroup that is there, or the root is gone.
@@ -89,7 +89,7 @@ pub fn refresh(
     tree: &mut ActualTree,
     after: Option<CgroupPath>,
     count: usize,
-) -> Result<Option<CgroupPath>, CgroupError> {
+) -> Result<(Option<CgroupPath>, bool), CgroupError> {
     let from = after.map_or(Bound::Unbounded, Bound::Excluded);
     let slice: Vec<_> = tree
         .cgroups
@@ -97,16 +97,17 @@ pub fn refresh(
         .take(count)
         .map(|(path, _)| path.clone())
         .collect();
-    reread(fs, extent, tree, &slice)?;
+    let lost = reread(fs, extent, tree, &slice)?;
     // A short slice reached the end: the next one starts anew.
-    Ok(if slice.len() < count {
+    let next = if slice.len() < count {
         None
     } else {
         slice.into_iter().next_back()
-    })
+    };
+    Ok((next, lost))
 }
 
-/// Reads these cgroups of `tree` again, and their children that are new; drops what is gone.
+/// Reads these cgroups of `tree` again, and their children that are new; drops what is gone, and tells whether anything was.
 ///
 /// # Errors
 /// As [`refresh`].
@@ -115,7 +116,8 @@ pub fn reread<'a>(
     extent: &Extent,
     tree: &mut ActualTree,
     paths: impl IntoIterator<Item = &'a CgroupPath>,
-) -> Result<(), CgroupError> {
+) -> Result<bool, CgroupError> {
+    let mut lost = false;
     for path in paths {
         let offered = offered(tree, path);
         let read = read_cgroup(fs, path, &offered, extent).and_then(|cgroup| {
@@ -125,7 +127,7 @@ pub fn reread<'a>(
         match read {
             Ok((cgroup, children)) => {
                 tree.cgroups.insert(path.clone(), cgroup);
-                drop_children_but(tree, path, &children);
+                lost |= drop_children_but(tree, path, &children);
                 for child in children {
                     if !tree.cgroups.contains_key(&child) {
                         let offered = offered_by(tree, path);
@@ -137,11 +139,14 @@ pub fn reread<'a>(
                     }
                 }
             }
-            Err(error) if error.is_gone() && *path != CgroupPath::ROOT => drop_subtree(tree, path),
+            Err(error) if error.is_gone() && *path != CgroupPath::ROOT => {
+                drop_subtree(tree, path);
+                lost = true;
+            }
             Err(error) => return Err(error),
         }
     }
-    Ok(())
+    Ok(lost)
 }
 
 /// Reads one interface file again, of a cgroup and of those below it. One that is gone keeps what was read: the next
@@ -248,14 +253,16 @@ fn offered_by(tree: &ActualTree, parent: &CgroupPath) -> BTreeSet<Controller> {
         .unwrap_or_default()
 }
 
-fn drop_children_but(tree: &mut ActualTree, parent: &CgroupPath, stay: &[CgroupPath]) {
+/// Drops the children that are not among these; whether there were any.
+fn drop_children_but(tree: &mut ActualTree, parent: &CgroupPath, stay: &[CgroupPath]) -> bool {
     let gone: Vec<_> = below(tree, parent)
         .filter(|path| path.depth() == parent.depth() + 1 && !stay.contains(path))
         .cloned()
         .collect();
-    for path in gone {
-        drop_subtree(tree, &path);
+    for path in &gone {
+        drop_subtree(tree, path);
     }
+    !gone.is_empty()
 }
 
 fn drop_subtree(tree: &mut ActualTree, top: &CgroupPath) {
@@ -362,7 +369,11 @@ mod tests {
             make(&after);
             let mut at = None;
             loop {
-                at = refresh(&fs, &extent(), &mut tree, at, slice).unwrap();
+                let before = tree.cgroups.clone();
+                let (next, lost) = refresh(&fs, &extent(), &mut tree, at, slice).unwrap();
+                let found_gone = before.keys().any(|path| !tree.cgroups.contains_key(path));
+                prop_assert!(lost || !found_gone);
+                at = next;
                 for path in tree.cgroups.keys() {
                     prop_assert!(path.parent().is_none_or(|parent| tree.cgroups.contains_key(&parent)));
                 }

@@ -115,6 +115,9 @@ impl Agent {
 
     /// Looks who is on CPUs that containers wait for, and lets those start that are alone there.
     pub(super) fn look_for_strangers(&mut self) {
+        if !self.engine.gives_cpus() {
+            return;
+        }
         let owners = self.engine.owners();
         if let Some(foreign) = self.watching.probes.foreign() {
             self.exclusive.tell(foreign, owners.clone());

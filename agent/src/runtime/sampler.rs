@@ -16,7 +16,8 @@ use tracing::warn;
 
 use crate::kernel::cgroup_fs::RealCgroupFs;
 use crate::model::{
-    Bytes, CgroupId, CgroupPath, CgroupSample, ControlFile, Controller, CpuUsage, MemoryUsage, PressureTotals, Sourced,
+    Bytes, CgroupId, CgroupPath, CgroupSample, ControlFile, Controller, CpuUsage, MemoryUsage,
+    PressureTotals, Sourced,
 };
 use crate::observe::cgroup_stats::{CgroupStats, FileSampler};
 use crate::observe::probes::Probes;
@@ -72,7 +73,8 @@ impl Sampler {
     #[must_use]
     pub(super) fn new(fs: RealCgroupFs, controllers: &BTreeSet<Controller>) -> Self {
         let may_be_there = |file: &ControlFile| file.controller().is_none_or(|c| controllers.contains(&c));
-        let there = |files: &[ControlFile]| -> Vec<_> { files.iter().copied().filter(may_be_there).collect() };
+        let there =
+            |files: &[ControlFile]| -> Vec<_> { files.iter().copied().filter(may_be_there).collect() };
         Self {
             fs,
             basic: FileSampler::new(&there(&BASIC)),

@@ -1,7 +1,7 @@
 //! All processes of the machine, as the kernel's OOM killer sees them.
 //!
 //! **How.** The containers' members are listed first, then every process in `/proc` is read: its size from `status`, who it
-//! is from `stat`. A process that ends meanwhile is left out. What each had before the agent steered it is the matter of
+//! is from `stat`; of the kernel's own threads only that. A process that ends meanwhile is left out. What each had before the agent steered it is the matter of
 //! [`Scores`].
 
 use std::mem::MaybeUninit;
@@ -16,7 +16,7 @@ use super::killer::{each_cgroup, each_process};
 use super::parse;
 use super::scores::{Facts, Scores, facts_of, read_in, score};
 use crate::model::pressure::{Owner, ProcessFigures};
-use crate::model::{Bytes, CgroupId, ProcessIdentity};
+use crate::model::{Bytes, CgroupId, OomScoreAdj, ProcessIdentity};
 
 /// A container's cgroup and whose it is.
 #[derive(Debug, Clone)]
@@ -94,6 +94,19 @@ fn process(
         pid: pid.unsigned_abs(),
         start_ticks,
     };
+    if kernel {
+        // It has no memory of its own and is never taken: the dearer files tell nothing, and there are hundreds of these.
+        return Some(ProcessFigures {
+            process,
+            owner: None,
+            rss: Bytes(0),
+            swap: Bytes(0),
+            page_tables: Bytes(0),
+            oom_score_adj: OomScoreAdj(0),
+            start: OomScoreAdj(0),
+            exempt: true,
+        });
+    }
     let oom_score_adj = score(read_in(dir, c"oom_score_adj", &mut buffer).ok()?)?;
     let size = Size::read(read_in(dir, c"status", &mut buffer).ok()?);
     let start = place.map_or(oom_score_adj, |(_, cgroup)| {
@@ -107,7 +120,7 @@ fn process(
         page_tables: size.page_tables,
         oom_score_adj,
         start,
-        exempt: pid == 1 || kernel || exiting,
+        exempt: pid == 1 || exiting,
     })
 }
 

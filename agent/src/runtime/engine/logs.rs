@@ -4,11 +4,13 @@
 //! Looking at a file costs a system call, and most pods of a node are idle most of the time: theirs are looked at in
 //! turns.
 
+use std::collections::BTreeSet;
+
 use tracing::warn;
 
-use super::{Engine, Managed};
+use super::Engine;
 use crate::decide::command::pod_log_dir;
-use crate::model::{BootTime, MilliCpu};
+use crate::model::{BootTime, CgroupPath, MilliCpu};
 
 /// Seconds in which the log of an idle pod is looked at once.
 const IDLE_TURNS: u64 = 16;
@@ -16,8 +18,9 @@ const IDLE_TURNS: u64 = 16;
 impl Engine {
     /// Holds every container's log to its cap.
     pub(super) fn cut_logs(&self, now: BootTime) {
+        let busy = self.busy();
         for (n, managed) in (now.0.as_secs()..).zip(self.pods.values()) {
-            if !n.is_multiple_of(IDLE_TURNS) && self.is_idle(managed) {
+            if !n.is_multiple_of(IDLE_TURNS) && !busy.contains(&managed.cgroup) {
                 continue;
             }
             let directory = pod_log_dir(&self.settings.log_dir, &managed.run.pod);
@@ -30,11 +33,15 @@ impl Engine {
         }
     }
 
-    /// Whether the pod used next to no CPU between the last two samples, and so can have written little.
-    fn is_idle(&self, managed: &Managed) -> bool {
-        let cgroup = self.actual.cgroups.get(&managed.cgroup);
-        let usage = cgroup.and_then(|cgroup| self.usage.get(cgroup.id));
-        let cpu = usage.and_then(|usage| usage.reading.cpu.as_ref());
-        cpu.and_then(|cpu| cpu.rate) == Some(MilliCpu(0))
+    /// Cgroups that used more than next to no CPU between the last two samples, or of which that is not known: the others'
+    /// processes can have written little. One walk over all of them, as they are few and looking up a path is dear.
+    fn busy(&self) -> BTreeSet<&CgroupPath> {
+        let cgroups = self.actual.cgroups.iter();
+        let busy = cgroups.filter(|(_, cgroup)| {
+            let usage = self.usage.get(cgroup.id);
+            let cpu = usage.and_then(|usage| usage.reading.cpu.as_ref());
+            cpu.and_then(|cpu| cpu.rate) != Some(MilliCpu(0))
+        });
+        busy.map(|(path, _)| path).collect()
     }
 }

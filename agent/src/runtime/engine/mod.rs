@@ -228,6 +228,8 @@ pub struct Engine {
     fresh: Vec<ProcessIdentity>,
     extent: Extent,
     actual: ActualTree,
+    /// Whether some cgroup was found gone since it was last looked whether all that are wanted are there.
+    lost: bool,
     desired: DesiredTree,
     /// Where the next slice of the read-back begins.
     cursor: Option<CgroupPath>,
@@ -288,6 +290,7 @@ impl Engine {
             processes: BTreeMap::new(),
             fresh: Vec::new(),
             actual: ActualTree::default(),
+            lost: true,
             cursor: None,
             removals: Removals::default(),
             unsettled: true,

@@ -72,7 +72,10 @@ impl Engine {
     /// Reads the whole tree.
     pub(super) fn read_all(&mut self) {
         match cgroup_tree::read_tree(&*self.ports.cgroups, &self.extent) {
-            Ok(tree) => self.actual = tree,
+            Ok(tree) => {
+                self.actual = tree;
+                self.lost = true;
+            }
             Err(error) => error!(%error, "the cgroup tree cannot be read"),
         }
     }
@@ -105,9 +108,11 @@ impl Engine {
     }
 
     pub(super) fn reread_paths<'a>(&mut self, paths: impl IntoIterator<Item = &'a CgroupPath>) {
-        if let Err(error) = cgroup_tree::reread(&*self.ports.cgroups, &self.extent, &mut self.actual, paths) {
+        let read = cgroup_tree::reread(&*self.ports.cgroups, &self.extent, &mut self.actual, paths);
+        self.lost |= read.unwrap_or_else(|error| {
             error!(%error, "the cgroup tree cannot be read back");
-        }
+            true
+        });
     }
 
     /// Reads again which CPUs the cgroups have whose own list or some parent's was written.
@@ -149,22 +154,29 @@ impl Engine {
             count,
         );
         match read {
-            Ok(next) => self.cursor = next,
-            Err(error) => error!(%error, "the cgroup tree cannot be read back"),
+            Ok((next, lost)) => {
+                self.cursor = next;
+                self.lost |= lost;
+            }
+            Err(error) => {
+                error!(%error, "the cgroup tree cannot be read back");
+                self.lost = true;
+            }
         }
         let slice = self
             .actual
             .cgroups
             .range(from.unwrap_or_default()..)
             .take(count + 1);
-        // A cgroup that is wanted and not there has no slice to be found in.
-        let mut there = self.actual.cgroups.keys();
-        let mut drifted = self
-            .desired
-            .cgroups
-            .keys()
+        // A cgroup that is wanted and not there has no slice to be found in. Comparing hundreds of paths is dear, and what was
+        // there is missing only once it was found gone.
+        let mut drifted = false;
+        if std::mem::take(&mut self.lost) || self.actual.cgroups.len() < self.desired.cgroups.len() {
+            let mut there = self.actual.cgroups.keys();
+            let mut wanted = self.desired.cgroups.keys();
             // Both are in the order of paths, so one walk along them finds what is missing.
-            .any(|wanted| !there.any(|path| path == wanted));
+            drifted = wanted.any(|wanted| !there.any(|path| path == wanted));
+        }
         let nobody = Writers::new();
         for (path, _) in slice {
             drifted |= self.tell_drift(path, &nobody);

@@ -177,8 +177,8 @@ impl Guarded {
             let held = self.containers.entry(facts.cgroup).or_insert_with(|| {
                 let known = pods.get(&facts.cgroup);
                 let containers = known.iter().flat_map(|pod| &pod.containers);
-                let held =
-                    containers.filter_map(|container| Some((container.name.clone(), open(fs, &container.path)?)));
+                let held = containers
+                    .filter_map(|container| Some((container.name.clone(), open(fs, &container.path)?)));
                 held.collect()
             });
             for (at, (name, cgroup)) in held.iter().enumerate() {

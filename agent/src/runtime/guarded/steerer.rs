@@ -221,7 +221,10 @@ fn choice(seen: &Seen, processes: &[ProcessFigures]) -> Option<Choice> {
     let process = processes.get(kernel_choice(processes, seen.total)?)?;
     let owner = process.owner.and_then(|owner| {
         let pod = seen.roster.get(owner.pod)?;
-        let at = seen.containers.iter().position(|container| container.owner == owner)?;
+        let at = seen
+            .containers
+            .iter()
+            .position(|container| container.owner == owner)?;
         Some((pod, seen.names.get(at)?))
     });
     Some(Choice {
@@ -229,10 +232,12 @@ fn choice(seen: &Seen, processes: &[ProcessFigures]) -> Option<Choice> {
         told: KernelChoice {
             pid: process.process.pid,
             container: owner.map(|(pod, name)| {
-                let PodFacts {
-                    uid, namespace, name: of, ..
-                } = pod.clone();
-                (uid, namespace, of, name.clone())
+                (
+                    pod.uid.clone(),
+                    pod.namespace.clone(),
+                    pod.name.clone(),
+                    name.clone(),
+                )
             }),
             comm: String::new(),
             oom_score_adj: process.oom_score_adj,
@@ -244,4 +249,89 @@ fn choice(seen: &Seen, processes: &[ProcessFigures]) -> Option<Choice> {
             },
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::OwnedFd;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::kernel::pressure::MemoryCgroup;
+    use crate::model::pressure::Owner;
+    use crate::model::{Limit, Namespace, OomScoreAdj, PodName, PodUid, ProcessIdentity, QosClass};
+
+    fn pod(name: &str, cgroup: u64) -> PodFacts {
+        PodFacts {
+            uid: PodUid::parse(&format!("uid-{name}")).unwrap(),
+            namespace: Namespace::parse("shop").unwrap(),
+            name: PodName::parse(name).unwrap(),
+            cgroup: CgroupId(cgroup),
+            class: QosClass::BestEffort,
+            priority: 0,
+            request: Bytes(0),
+            storage_request: Bytes(0),
+            high: Limit::Max,
+            max: Limit::Max,
+            oom_score_adj: OomScoreAdj(1000),
+            grace: Duration::from_secs(1),
+            shield: None,
+            started_at: BootTime::default(),
+        }
+    }
+
+    fn process(pid: u32, owner: Option<Owner>, rss: Bytes) -> ProcessFigures {
+        let oom_score_adj = OomScoreAdj(0);
+        ProcessFigures {
+            process: ProcessIdentity { pid, start_ticks: 1 },
+            owner,
+            rss,
+            swap: Bytes(0),
+            page_tables: Bytes(0),
+            oom_score_adj,
+            start: oom_score_adj,
+            exempt: false,
+        }
+    }
+
+    /// Whom the main loop has in which place by the time that the answer comes makes no difference.
+    #[test]
+    fn a_choice_is_named_by_the_roster_that_was_looked_at() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("cgroup.events"), "populated 1\n").unwrap();
+        let held = OwnedFd::from(std::fs::File::open(directory.path()).unwrap());
+        let cgroup = Arc::new(MemoryCgroup::new(held).unwrap());
+        let owners = [(0, 0), (1, 0), (1, 1)].map(|(pod, container)| Owner { pod, container });
+        let names = ["web", "main", "side"].map(|name| ContainerName::parse(name).unwrap());
+        let seen = Seen {
+            roster: [pod("first", 1), pod("second", 2)].into(),
+            order: Vec::new(),
+            containers: owners
+                .map(|owner| Container {
+                    owner,
+                    cgroup: cgroup.clone(),
+                })
+                .into(),
+            names: names.clone().into(),
+            total: Bytes::mib(1000),
+            steer: false,
+        };
+        let processes = [
+            process(10, Some(owners[0]), Bytes::mib(10)),
+            process(11, Some(owners[1]), Bytes::mib(20)),
+            process(12, Some(owners[2]), Bytes::mib(30)),
+        ];
+        let chosen = choice(&seen, &processes).unwrap();
+        let named = chosen.told.container.unwrap();
+        assert_eq!((chosen.pod, chosen.told.pid), (Some(CgroupId(2)), 12));
+        assert_eq!((named.2.as_str(), &named.3), ("second", &names[2]));
+
+        let outside = [processes[0], process(20, None, Bytes::mib(50))];
+        let chosen = choice(&seen, &outside).unwrap();
+        assert_eq!(
+            (chosen.pod, chosen.told.pid, chosen.told.container),
+            (None, 20, None)
+        );
+        assert!(choice(&seen, &[]).is_none());
+    }
 }

@@ -21,6 +21,7 @@ mod window;
 #[cfg(test)]
 mod props;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -83,15 +84,13 @@ impl UsageStore {
         at: BootTime,
         mut reading: Reading,
     ) -> Result<(), LateReading> {
-        if let Some(known) = self.cgroups.get(&cgroup)
-            && at <= known.at
-        {
-            return Err(LateReading {
-                cgroup,
-                by: known.at.since(at),
-            });
-        }
-        let usage = self.cgroups.entry(cgroup).or_default();
+        let usage = match self.cgroups.entry(cgroup) {
+            Entry::Occupied(known) if at <= known.get().at => {
+                let by = known.get().at.since(at);
+                return Err(LateReading { cgroup, by });
+            }
+            entry => entry.or_default(),
+        };
         let rate = rate(usage, at, &reading);
         if let Some(cpu) = &mut reading.cpu {
             cpu.rate = rate;
