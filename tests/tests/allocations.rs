@@ -189,11 +189,15 @@ impl Ports for FullNode {
         into.pods.extend_from_slice(&self.pods);
     }
 
-    fn act(&mut self, _: &Need, act: &Act, _: Option<&PodFacts>) -> Result<(), Refused> {
+    fn read_again(&mut self, roster: &[PodFacts], _: Option<usize>, into: &mut Snapshot) {
+        self.read(roster, into);
+    }
+
+    fn act(&mut self, _: &Need, act: &Act, _: Option<&PodFacts>) -> Result<BootTime, Refused> {
         if let Act::Kill { pod } = act {
             self.killed = Some(*pod);
         }
-        Ok(())
+        Ok(self.now)
     }
 
     fn tell(&mut self, _: &Told) {}

@@ -1,11 +1,12 @@
 //! Deciding about memory: the order of victims on a full node, and where the kernel is led.
 //!
-//! The pods differ in all that counts, and some are barred. A run is long beside the clock's own cost, so a figure is
-//! the median of single runs.
+//! The pods differ in all that counts, and some are barred. A run is long beside the clock's own cost, so figures are of
+//! single runs, on the thread's own clock: what else the machine does is not in them.
 
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use nix::time::{ClockId, clock_gettime};
 use plimsoll::decide::eviction::EvictionPolicy;
 use plimsoll::decide::oom_priority::{Inputs, Mode, Steering};
 use plimsoll::decide::pressure::{Scratch, decide, still_holds};
@@ -34,13 +35,13 @@ pub(super) fn figures(_: &Bench) -> Figures {
     let mut figures = Vec::new();
     for (name, profile) in [("plimsoll", Profile::Plimsoll), ("kubelet", Profile::Kubelet)] {
         let mut order = Vec::with_capacity(PODS);
-        let mut times = node.ranked(|inputs| turns(|| rank(black_box(inputs), profile, &mut order)));
+        let mut times = node.ranked(|inputs| turns(|| rank(black_box(inputs), profile, &mut order)))?;
         for percent in [50, 99] {
             let what = format!("rank of {PODS} pods, {name}, p{percent}");
             figures.push(Figure::alone(what, percentile(&mut times, percent), "us"));
         }
     }
-    figures.extend(node.decided());
+    figures.extend(node.decided()?);
     let mut order = Vec::with_capacity(PODS);
     node.ranked(|inputs| rank(inputs, Profile::Plimsoll, &mut order));
     let mut steering = Steering::with_capacity(node.processes.len());
@@ -53,7 +54,7 @@ pub(super) fn figures(_: &Bench) -> Figures {
     };
     let mut times = turns(|| {
         black_box(steering.steer(black_box(&inputs)));
-    });
+    })?;
     figures.push(Figure::alone(
         format!("oom_score_adj of {} processes, ranked, p50", node.processes.len()),
         percentile(&mut times, 50),
@@ -63,13 +64,18 @@ pub(super) fn figures(_: &Bench) -> Figures {
 }
 
 /// Microseconds of each run.
-fn turns(mut what: impl FnMut()) -> Vec<f64> {
-    let one = |_| {
-        let begun = Instant::now();
-        what();
-        begun.elapsed().as_secs_f64() * 1e6
-    };
-    (0..TURNS).map(one).collect()
+fn turns(mut what: impl FnMut()) -> Result<Vec<f64>, Failure> {
+    (0..TURNS)
+        .map(|_| timed(&mut what).map(|(took, ())| took))
+        .collect()
+}
+
+/// Microseconds of this thread's time that `what` took, and what it gave.
+fn timed<T>(what: impl FnOnce() -> T) -> Result<(f64, T), Failure> {
+    let clock = || clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from);
+    let begun = clock()?;
+    let given = what();
+    Ok(((clock()? - begun).as_secs_f64() * 1e6, given))
 }
 
 struct Node {
@@ -129,7 +135,7 @@ impl Node {
     }
 
     /// The whole decision, with and without a shortage: figures taken in, decided, and looked at again before the act.
-    fn decided(&self) -> Vec<Figure> {
+    fn decided(&self) -> Figures {
         let policy = EvictionPolicy::default();
         let mut figures = Vec::new();
         for (name, left) in [("nothing short", 64 << 10), ("short", 50)] {
@@ -139,7 +145,6 @@ impl Node {
             let mut now = BootTime(Duration::from_secs(100));
             let (mut observing, mut deciding, mut again) = (Vec::new(), Vec::new(), Vec::new());
             snapshot.node.available = Bytes::mib(left + 4 * TURNS as u64);
-            let us = |begun: Instant| begun.elapsed().as_secs_f64() * 1e6;
             for turn in 0..2 * TURNS {
                 now = now.after(Duration::from_millis(10));
                 if turn < TURNS {
@@ -147,22 +152,19 @@ impl Node {
                     snapshot.node.available = snapshot.node.available.saturating_sub(Bytes::mib(4));
                 }
                 snapshot.node.direct_reclaims += 1;
-                let begun = Instant::now();
-                state.observe(&self.roster, black_box(&snapshot), now);
-                let observed = us(begun);
-                let begun = Instant::now();
-                let decision = decide(&self.roster, &snapshot, &policy, &mut state, &mut scratch, now);
-                let decided = us(begun);
-                let victim = match black_box(decision) {
-                    Decision::Act { act, .. } => act.pod().map(|pod| self.roster[pod].cgroup),
+                let (roster, scratch) = (&self.roster, &mut scratch);
+                let (observed, ()) = timed(|| state.observe(roster, black_box(&snapshot), now))?;
+                let (decided, decision) =
+                    timed(|| black_box(decide(roster, &snapshot, &policy, &mut state, scratch, now)))?;
+                let victim = match decision {
+                    Decision::Act { act, .. } => act.pod().map(|pod| roster[pod].cgroup),
                     _ => None,
                 };
-                let begun = Instant::now();
-                let (roster, scratch) = (&self.roster, &mut scratch);
-                let holds = still_holds(
-                    &decision, victim, roster, &snapshot, &policy, &state, scratch, now,
-                );
-                let held = us(begun);
+                let (held, holds) = timed(|| {
+                    still_holds(
+                        &decision, victim, roster, &snapshot, &policy, &state, scratch, now,
+                    )
+                })?;
                 black_box(holds.is_ok());
                 if turn >= TURNS {
                     observing.push(observed);
@@ -181,7 +183,7 @@ impl Node {
                 }
             }
         }
-        figures
+        Ok(figures)
     }
 
     /// What `what` gives for the inputs of this node, short of 2 GiB.

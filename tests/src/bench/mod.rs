@@ -4,6 +4,7 @@
 //! run here says why and gives no figure.
 
 mod agent;
+mod breaches;
 mod cpu;
 mod decide;
 mod echo;

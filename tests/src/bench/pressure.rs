@@ -8,15 +8,18 @@
 use std::time::Duration;
 use std::{env, fs};
 
+use plimsoll::kernel::pressure::thread;
+use plimsoll::model::BootTime;
 use plimsoll::model::QosClass::{BestEffort, Burstable, Guaranteed};
 use plimsoll::model::pressure::KillTimes;
 
 use crate::race::{Keeper, Line, Places, Pod, Race, Scenario, Seen, is_there, run};
 
-use super::{Bench, Figure, Figures, NotHere, percentile};
+use super::{Bench, Figure, Figures, NotHere, breaches, percentile};
 
-/// Which seeds each scenario is run with, unless the environment says otherwise.
-const SEEDS: &str = "1,2,3";
+/// Which seeds each scenario is run with, unless `PLIMSOLL_SEEDS` says otherwise. `PLIMSOLL_ONLY` is a part of the names of
+/// the scenarios that are run, `PLIMSOLL_KEEPERS` one of the keepers'.
+const SEEDS: &str = "1";
 /// A machine with more would take too long to run out.
 const MOST_MEMORY: u64 = 3 << 30;
 
@@ -40,6 +43,10 @@ pub(super) fn figures(bench: &Bench) -> Figures {
     }
     // Whoever is to take a pod must not take this.
     fs::write("/proc/self/oom_score_adj", "-1000")?;
+    // Nor is whoever looks on to be late for want of CPU. What it starts runs at usual priority.
+    thread::raise()
+        .missing()
+        .for_each(|what| println!("pressure: {what}"));
     let places = Places {
         mount: bench.mount.clone(),
         agent: bench.program.clone(),
@@ -48,9 +55,12 @@ pub(super) fn figures(bench: &Bench) -> Figures {
     };
     let seeds = env::var("PLIMSOLL_SEEDS").unwrap_or_else(|_| SEEDS.to_owned());
     let seeds: Vec<u32> = seeds.split(',').map(str::parse).collect::<Result<_, _>>()?;
-    let only = env::var("PLIMSOLL_ONLY").unwrap_or_default();
+    let [only, who] = ["PLIMSOLL_ONLY", "PLIMSOLL_KEEPERS"].map(|name| env::var(name).unwrap_or_default());
     let mut keepers = Vec::new();
-    for keeper in Keeper::ALL {
+    for keeper in Keeper::ALL
+        .into_iter()
+        .filter(|keeper| keeper.name().contains(&who))
+    {
         match is_there(keeper, &places)? {
             Ok(()) => keepers.push(keeper),
             Err(why) => println!("pressure: without {}: {why}", keeper.name()),
@@ -73,16 +83,20 @@ pub(super) fn figures(bench: &Bench) -> Figures {
                 races,
             };
             println!("{}", row.line());
+            row.kills().iter().for_each(|line| println!("{line}"));
             rows.push(row);
         }
     }
     let mut figures = compared(&rows);
     figures.extend(stages(&rows));
+    if keepers.contains(&Keeper::Plimsoll) && only.is_empty() || only == "breaches" {
+        figures.extend(breaches::figures(&places)?);
+    }
     Ok(figures)
 }
 
 fn scenarios() -> Vec<Scenario> {
-    let steady = || Pod::bystander("steady", Burstable, 160, "work size=96 every=20", 95);
+    let steady = || Pod::bystander("steady", Burstable, 160, "work size=96 every=60", 95);
     let small = || Pod::bystander("small", BestEffort, 0, "anon size=4", 4);
     let innocent = |class| Pod::bystander("innocent", class, 80, "anon size=60", 60);
     let tripwire = Line::High(620);
@@ -146,7 +160,7 @@ fn scenarios() -> Vec<Scenario> {
             &["hog"],
             vec![
                 small(),
-                Pod::bystander("steady", Guaranteed, 160, "work size=96 every=20", 95),
+                Pod::bystander("steady", Guaranteed, 160, "work size=96 every=60", 95),
                 Pod::hog("hog", Guaranteed, 64, "anon size=3000 pace=200").lifted(),
             ],
         ),
@@ -158,50 +172,59 @@ fn scenarios() -> Vec<Scenario> {
     scenarios
 }
 
-const HEAD: &str = "scenario                                 keeper                right  onset->dead       ->freed  pods hurt  \
-                    kernel kills  stall of others";
+const HEAD: &str = "scenario                                keeper               right  onset to dead     to freed  \
+                    pods hurt  kernel kills  others stalled  first to go";
 
 impl Row {
     fn line(&self) -> String {
-        let right = self
+        let of_races = |what: fn(&Race) -> String| {
+            let races: Vec<_> = self.races.iter().map(what).collect();
+            races.join(",")
+        };
+        let right = self.races.iter().filter(|race| race.is_right(&self.scenario));
+        let stalls = self
             .races
             .iter()
-            .filter(|race| race.is_right(&self.scenario))
-            .count();
-        let hurt = self
-            .races
-            .iter()
-            .map(|race| race.hurt().len().to_string())
-            .collect::<Vec<_>>();
-        let kernel: Vec<_> = self
-            .races
-            .iter()
-            .map(|race| race.oom_kills().to_string())
-            .collect();
-        let mut stalls: Vec<_> = self
-            .races
-            .iter()
-            .map(|race| race.stall_of_others(&self.scenario).as_secs_f64() * 1e3)
-            .collect();
-        let first: Vec<_> = self
-            .races
-            .iter()
-            .map(|race| race.hurt().first().map_or("-", |pod| pod.name))
-            .collect();
-        let gap = self.races.iter().map(|race| race.gap).max().unwrap_or_default();
+            .map(|race| race.stall_of_others(&self.scenario).as_secs_f64() * 1e3);
         format!(
-            "{:<40} {:<21} {right}/{}  {:>12} {:>12}  {:>9}  {:>12}  {:>10.1} ms  first: {}; watched every {} ms at worst",
+            "{:<39} {:<20} {:>5}  {:>13}  {:>11}  {:>9}  {:>12}  {:>11.1} ms  {}",
             self.scenario.name,
             self.keeper.name(),
-            self.races.len(),
+            format!("{}/{}", right.count(), self.races.len()),
             self.shown(|seen| seen.dead),
             self.shown(|seen| seen.freed),
-            hurt.join(","),
-            kernel.join(","),
-            percentile(&mut stalls, 50),
-            first.join(","),
-            gap.as_millis(),
+            of_races(|race| race.hurt().len().to_string()),
+            of_races(|race| race.oom_kills().to_string()),
+            percentile(&mut stalls.collect::<Vec<_>>(), 50),
+            of_races(|race| race.hurt().first().map_or("-", |pod| pod.name).to_owned()),
         )
+    }
+
+    /// What the agent's records say of each kill, in milliseconds since the onset.
+    fn kills(&self) -> Vec<String> {
+        let kills = self.races.iter().flat_map(|race| {
+            let kills = race.kills().into_iter();
+            kills.filter_map(|record| Some((race.onset_before(record)?, record)))
+        });
+        let told = kills.map(|(onset, record)| {
+            let ms = |at: Option<BootTime>| {
+                at.map_or("-".to_owned(), |at| {
+                    format!("{:.1}", at.since(onset).as_secs_f64() * 1e3)
+                })
+            };
+            let times = &record.times;
+            format!(
+                "    agent's own times since the onset, ms: woken {}, figures read {}, decided {}, signalled {}, empty {}, \
+                 half of it back {}",
+                ms(Some(times.woken)),
+                ms(Some(times.read)),
+                ms(Some(times.decided)),
+                ms(times.signalled),
+                ms(times.empty),
+                ms(times.freed),
+            )
+        });
+        told.collect()
     }
 
     fn shown(&self, moment: fn(&Seen) -> Option<Duration>) -> String {
@@ -223,29 +246,24 @@ impl Row {
     }
 }
 
-/// Each row as a figure, the others' with the agent's as what is compared.
+/// How soon memory was back with the agent, beside each of the others.
 fn compared(rows: &[Row]) -> Vec<Figure> {
     let mut figures = Vec::new();
-    for row in rows {
-        let name = format!(
-            "pressure: {}: {}: onset to freed",
-            row.scenario.name,
-            row.keeper.name()
-        );
-        let Some(freed) = row.median(|seen| seen.freed) else {
+    for ours in rows.iter().filter(|row| row.keeper == Keeper::Plimsoll) {
+        let name = format!("pressure: {}: onset to freed", ours.scenario.name);
+        let Some(freed) = ours.median(|seen| seen.freed) else {
             continue;
         };
-        let ours = rows
+        figures.push(Figure::alone(&name, freed, "ms"));
+        let others = rows
             .iter()
-            .find(|other| other.keeper == Keeper::Plimsoll && other.scenario.name == row.scenario.name);
-        figures.push(match ours.and_then(|ours| ours.median(|seen| seen.freed)) {
-            // The ratio is how many times sooner the agent is.
-            Some(ours) if row.keeper != Keeper::Plimsoll => Figure {
-                ratio: Some(freed / ours),
-                ..Figure::beside(name, freed, "ms", ours)
-            },
-            _ => Figure::alone(name, freed, "ms"),
-        });
+            .filter(|row| row.keeper != Keeper::Plimsoll && row.scenario.name == ours.scenario.name);
+        for other in others {
+            if let Some(theirs) = other.median(|seen| seen.freed) {
+                let name = format!("{name}, beside {}", other.keeper.name());
+                figures.push(Figure::beside(name, freed, "ms", theirs));
+            }
+        }
     }
     figures
 }

@@ -199,16 +199,27 @@ impl Ports for World {
         }
     }
 
-    fn act(&mut self, _: &Need, act: &Act, pod: Option<&PodFacts>) -> Result<(), Refused> {
+    fn read_again(&mut self, roster: &[PodFacts], pod: Option<usize>, into: &mut Snapshot) {
+        let mut all = Snapshot::default();
+        self.read(roster, &mut all);
+        into.node = all.node;
+        let place = pod.and_then(|pod| Some((into.pods.get_mut(pod)?, all.pods.get(pod)?)));
+        if let Some((known, now)) = place {
+            *known = *now;
+        }
+    }
+
+    fn act(&mut self, _: &Need, act: &Act, pod: Option<&PodFacts>) -> Result<BootTime, Refused> {
+        let now = moment(self.machine.now);
         if self.dead {
-            return Ok(());
+            return Ok(now);
         }
         if matches!(act, Act::Kill { .. } | Act::Evict { .. })
             && let Some(after) = self.dies_at_kill.take()
         {
             self.dead = true;
             if !after {
-                return Ok(());
+                return Ok(now);
             }
         }
         let gone = Refused {
@@ -247,7 +258,7 @@ impl Ports for World {
             act: *act,
             pod: pod.map(|pod| pod.name.as_str().to_owned()),
         });
-        Ok(())
+        Ok(now)
     }
 
     fn tell(&mut self, told: &Told) {

@@ -9,6 +9,7 @@
 //! blame. From then on every cgroup is looked at every few milliseconds. What is told is what was seen from outside, in
 //! cgroup files, for every keeper in the same way.
 
+mod breach;
 mod field;
 mod keeper;
 mod kubelet;

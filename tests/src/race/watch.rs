@@ -4,13 +4,17 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use std::{fs, io, thread};
 
-use plimsoll::model::NodeReport;
+use plimsoll::kernel::clock::{Clock, RealClock};
 use plimsoll::model::pressure::DecisionRecord;
+use plimsoll::model::{BootTime, NodeReport};
 
+use super::breach::Breaches;
 use super::{Field, Line, Look, Onlooker, Scenario};
 
-/// From one look to the next.
+/// From one look to the next, at least.
 const PERIOD: Duration = Duration::from_millis(4);
+/// What takes long needs not be seen as exactly: so much of the time since the onset.
+const EXACT: u32 = 100;
 
 /// What was seen of one pod. Times are since the start signal.
 #[derive(Debug, Clone, Default)]
@@ -38,6 +42,10 @@ pub struct Seen {
 pub struct Race {
     /// When memory became short.
     pub onset: Option<Duration>,
+    /// The same, on the agent's clock.
+    pub onset_at: Option<BootTime>,
+    /// Each time that the pods' root went over its `memory.high`, where that is the line.
+    pub breaches: Vec<BootTime>,
     /// The pods.
     pub pods: Vec<Seen>,
     /// The longest time without a look.
@@ -71,6 +79,14 @@ impl Race {
         decisions
             .filter(|record| record.times.signalled.is_some())
             .collect()
+    }
+
+    /// What the kill of this record came from: the last breach before it where breaches are seen, else the onset.
+    #[must_use]
+    pub fn onset_before(&self, record: &DecisionRecord) -> Option<BootTime> {
+        let decided = record.times.decided;
+        let onsets = self.breaches.iter().copied().chain(self.onset_at);
+        onsets.filter(|at| *at <= decided).max()
     }
 
     /// Processes that the kernel's OOM killer took.
@@ -143,7 +159,8 @@ pub(super) fn watch(
         seen.stalled_before = stalled(cgroup).unwrap_or_default();
     }
     let tenth = meminfo("MemTotal")? / 10;
-    let highs_before = event(&field.root, "high");
+    let (before, clock) = (began.elapsed(), RealClock.now());
+    let breaches = matches!(scenario.line, Line::High(_)).then(|| Breaches::of(&field.root));
     let mut latest = Instant::now();
     let mut end = None;
     loop {
@@ -151,12 +168,12 @@ pub(super) fn watch(
         race.gap = race.gap.max(now - latest);
         latest = now;
         race.lasted = now - began;
-        let short = match scenario.line {
-            Line::Tenth => meminfo("MemAvailable")? < tenth,
-            Line::High(_) => event(&field.root, "high") > highs_before,
-        };
-        if short && race.onset.is_none() {
-            race.onset = Some(race.lasted);
+        if race.onset.is_none() {
+            race.onset_at = match &breaches {
+                Some(breaches) => breaches.seen().first().copied(),
+                None => (meminfo("MemAvailable")? < tenth).then(|| RealClock.now()),
+            };
+            race.onset = race.onset_at.map(|at| before + at.since(clock));
         }
         for (seen, cgroup) in race.pods.iter_mut().zip(&field.cgroups) {
             look(seen, cgroup, race.lasted);
@@ -170,9 +187,11 @@ pub(super) fn watch(
             end.get_or_insert(race.lasted);
         }
         if end.is_some_and(|end| race.lasted > end + scenario.aftermath) || race.lasted > scenario.patience {
+            race.breaches = breaches.map_or_else(Vec::new, |breaches| breaches.seen());
             return Ok(race);
         }
-        thread::sleep(PERIOD);
+        let since_onset = race.onset.map_or(Duration::ZERO, |onset| race.lasted - onset);
+        thread::sleep(PERIOD.max(since_onset / EXACT));
     }
 }
 
@@ -202,18 +221,19 @@ pub(super) fn populated(cgroup: &Path) -> bool {
     fs::read_to_string(cgroup.join("cgroup.events")).is_ok_and(|text| text.contains("populated 1"))
 }
 
+/// A file's text; none where it is gone.
+pub(super) fn text(file: &Path) -> String {
+    fs::read_to_string(file).unwrap_or_default()
+}
+
 /// A file's number; 0 where it is gone.
 pub(super) fn number(file: &PathBuf) -> u64 {
-    let text = fs::read_to_string(file).unwrap_or_default();
-    text.trim().parse().unwrap_or_default()
+    text(file).trim().parse().unwrap_or_default()
 }
 
 /// A counter of `memory.events`.
 pub(super) fn event(cgroup: &Path, name: &str) -> u64 {
-    field(
-        &fs::read_to_string(cgroup.join("memory.events")).unwrap_or_default(),
-        name,
-    )
+    field(&text(&cgroup.join("memory.events")), name)
 }
 
 /// The value after a name at a line's begin; 0 if there is none.

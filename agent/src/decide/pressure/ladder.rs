@@ -111,12 +111,12 @@ impl View<'_> {
         if !self.policy.rungs.throttle.on || !self.policy.rungs.evict.on && !self.policy.rungs.kill.on {
             return None;
         }
-        self.order(&shortage.need, scratch);
         let in_force = &self.state.in_force;
         // One at a time, and once in a shortage: each would put off by its deadline what has to come.
         if in_force.tried(Rung::Throttle, self.state.short_since.unwrap_or(self.now)) > 0 {
             return None;
         }
+        self.order(&shortage.need, scratch);
         let grows = scratch.order.iter().filter(|ranked| {
             ranked.barred.is_none()
                 && ranked.excess > Bytes(0)

@@ -8,7 +8,7 @@
 //! # Properties
 //! - From a wake to an act nothing is allocated, once [`Guard::set_roster`] has made room; [`Ports`] has to keep that up.
 //! - What is decided is told, with its evidence, before it is done; in a dry run it is told and not done.
-//! - Every taking was checked against figures read after it was decided.
+//! - Every taking was checked against figures of the machine and of its victim read after it was decided.
 //! - A guard that takes over from one that was killed finishes what that one had begun, and begins nothing for it.
 
 use std::sync::Arc;
@@ -249,7 +249,9 @@ impl Guard {
             .pod()
             .and_then(|pod| self.roster.get(pod))
             .map(|pod| pod.cgroup);
-        ports.read(&self.roster, &mut self.fresh);
+        self.fresh.node = self.snapshot.node;
+        self.fresh.pods.clone_from(&self.snapshot.pods);
+        ports.read_again(&self.roster, act.pod(), &mut self.fresh);
         let now = ports.now();
         let (state, scratch) = (&self.state, &mut self.scratch);
         let holds = still_holds(
@@ -320,8 +322,7 @@ impl Guard {
             return;
         }
         match ports.act(need, &act, pod) {
-            Ok(()) => {
-                let at = ports.now();
+            Ok(at) => {
                 let rested = self.rested(times.read);
                 ports.tell(&Told::Done { number, at, rested });
             }

@@ -127,29 +127,30 @@ impl Machine {
         file: LimitFile,
         value: Limit<Bytes>,
         patience: Duration,
-    ) -> Result<(), Refused> {
+    ) -> Result<BootTime, Refused> {
         let operation = "write a limit";
+        let now = RealClock.now();
         // The pod has left the roster: there is nothing to be written any more.
         let Some(held) = self.pods.get(pod) else {
-            return Ok(());
+            return Ok(now);
         };
         let job = WriteJob {
             id: held.cgroup.id().0,
             cgroup: held.cgroup.clone(),
             file,
             value,
-            deadline: RealClock.now().after(patience),
+            deadline: now.after(patience),
         };
         let full = |_| Refused {
             operation,
             errno: BUSY,
         };
-        self.writer.submit(job).map_err(full)
+        self.writer.submit(job).map(|()| now).map_err(full)
     }
 
-    fn kill(&mut self, pod: usize, facts: &PodFacts) -> Result<(), Refused> {
+    fn kill(&mut self, pod: usize, facts: &PodFacts) -> Result<BootTime, Refused> {
         let Some(held) = self.pods.get(pod) else {
-            return Ok(());
+            return Ok(RealClock.now());
         };
         let (slot, written, about) = (&mut self.slot, &mut self.written, self.about);
         let outcome = kill(&mut self.killer, &held.cgroup, facts.cgroup, &RealClock, || {
@@ -159,9 +160,9 @@ impl Machine {
             }
         });
         match outcome {
-            KillOutcome::Signalled { .. } => Ok(()),
+            KillOutcome::Signalled { at, .. } => Ok(at),
             // What was to die is dead.
-            KillOutcome::Gone | KillOutcome::Another(_) => Ok(()),
+            KillOutcome::Gone | KillOutcome::Another(_) => Ok(RealClock.now()),
             KillOutcome::Refused(error) => Err(Refused {
                 operation: "kill",
                 errno: error.errno,
@@ -199,7 +200,21 @@ impl Ports for Machine {
         }
     }
 
-    fn act(&mut self, _need: &Need, act: &Act, pod: Option<&PodFacts>) -> Result<(), Refused> {
+    fn read_again(&mut self, _roster: &[PodFacts], pod: Option<usize>, into: &mut Snapshot) {
+        // Refused: the figures of the decision stand, which are a moment old.
+        if self.reader.read_node(&mut into.node).is_err() {
+            return;
+        }
+        if let Some(shortages) = &self.shortages {
+            (into.node.kswapd_wakes, into.node.direct_reclaims) = shortages.counts();
+        }
+        let place = pod.and_then(|pod| Some((into.pods.get_mut(pod)?, self.reader.read_pod(pod)?)));
+        if let Some((known, now)) = place {
+            *known = now;
+        }
+    }
+
+    fn act(&mut self, _need: &Need, act: &Act, pod: Option<&PodFacts>) -> Result<BootTime, Refused> {
         match (*act, pod) {
             (Act::Kill { pod }, Some(facts)) => self.kill(pod, facts),
             (Act::Reclaim { pod, bytes }, _) => {
@@ -213,7 +228,9 @@ impl Ports for Machine {
                 self.submit(pod, LimitFile::High, high, LIMIT_PATIENCE)
             }
             // These the main loop does once it is told: they are a signal and a write that never block.
-            (Act::Kill { .. } | Act::Evict { .. } | Act::SuppressCpu { .. } | Act::ReleaseCpu, _) => Ok(()),
+            (Act::Kill { .. } | Act::Evict { .. } | Act::SuppressCpu { .. } | Act::ReleaseCpu, _) => {
+                Ok(RealClock.now())
+            }
         }
     }
 

@@ -15,11 +15,16 @@ pub trait Ports {
     /// Allocates nothing when `into` has room.
     fn read(&mut self, roster: &[PodFacts], into: &mut Snapshot);
 
-    /// Does it, or begins it: it must not wait for an end, or for a write that blocks. To kill a pod twice must do no harm.
+    /// Reads anew what an act on `pod` rests on, right before it: the machine and that pod. `into` has the figures of the
+    /// decision, and what is not read keeps them.
+    fn read_again(&mut self, roster: &[PodFacts], pod: Option<usize>, into: &mut Snapshot);
+
+    /// Does it, or begins it, and says when: for a kill, when the signal was sent. It must not wait for an end, or for a write
+    /// that blocks. To kill a pod twice must do no harm.
     ///
     /// # Errors
     /// The kernel refused.
-    fn act(&mut self, need: &Need, act: &Act, pod: Option<&PodFacts>) -> Result<(), Refused>;
+    fn act(&mut self, need: &Need, act: &Act, pod: Option<&PodFacts>) -> Result<BootTime, Refused>;
 
     /// Takes note. For [`Told::Decided`] that has to be kept safe before this returns, for what follows is the act.
     fn tell(&mut self, told: &Told);
