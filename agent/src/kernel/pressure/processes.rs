@@ -1,8 +1,8 @@
 //! All processes of the machine, as the kernel's OOM killer sees them.
 //!
 //! **How.** The containers' members are listed first, then every process in `/proc` is read: its size from `status`, who it
-//! is from `stat`; of the kernel's own threads only that. A process that ends meanwhile is left out. What each had before the agent steered it is the matter of
-//! [`Scores`].
+//! is from `stat`; of the kernel's own threads only that. A process that ends meanwhile is left out. What each had before
+//! the agent steered it is the matter of [`Scores`].
 
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd};

@@ -260,7 +260,6 @@ impl Engine {
             match progress {
                 RemoveProgress::Done => {
                     self.actual.cgroups.retain(|known, _| !known.is_within(&path));
-                    self.lost = true;
                     self.unsettled = true;
                     info!(cgroup = %path, "cgroup removed");
                 }
