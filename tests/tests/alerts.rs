@@ -80,8 +80,11 @@ fn is_of(family: &Family, name: &str) -> bool {
         .any(|suffix| name.strip_suffix(suffix) == Some(&family.name()))
 }
 
-/// The series that an expression asks for, each with its matchers as `label`, `operator`, `value`.
-fn selectors(expr: &str) -> Vec<(&str, Vec<(&str, &str, &str)>)> {
+/// Label, operator and value.
+type Matcher<'e> = (&'e str, &'e str, &'e str);
+
+/// The series that an expression asks for, each with its matchers.
+fn selectors(expr: &str) -> Vec<(&str, Vec<Matcher<'_>>)> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let mut found = Vec::new();
     let mut rest = expr;
