@@ -174,13 +174,15 @@ impl Field {
     /// # Errors
     /// The time is up.
     pub fn wait_settled(&self) -> io::Result<()> {
-        let settled = |(pod, cgroup): (&Pod, &PathBuf)| {
-            populated(cgroup) && number(&cgroup.join("memory.current")) >= u64::from(pod.settled) << 20
+        let missing = |(pod, cgroup): (&Pod, &PathBuf)| {
+            let holds = number(&cgroup.join("memory.current"));
+            let settled = populated(cgroup) && holds >= u64::from(pod.settled) << 20;
+            (!settled).then(|| format!("{} holds {} of {} MiB", pod.name, holds >> 20, pod.settled))
         };
         let begun = Instant::now();
-        while !self.pods.iter().zip(&self.cgroups).all(settled) {
+        while let Some(missing) = self.pods.iter().zip(&self.cgroups).find_map(missing) {
             if begun.elapsed() > PATIENCE {
-                return Err(io::Error::other("the pods do not come to hold what they should"));
+                return Err(io::Error::other(missing));
             }
             thread::sleep(Duration::from_millis(50));
         }

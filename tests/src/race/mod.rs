@@ -117,13 +117,27 @@ pub fn run_with(
     at_each_look: &mut Onlooker<'_>,
 ) -> io::Result<Race> {
     let mut field = Field::lay_out(scenario, keeper, seed, places)?;
+    let race = play(scenario, keeper, seed, places, &mut field, at_each_look);
+    // What went wrong in this run is not to be the next one's trouble.
+    let cleared = field.clear();
+    let race = race?;
+    cleared.map(|()| race)
+}
+
+fn play(
+    scenario: &Scenario,
+    keeper: Keeper,
+    seed: u32,
+    places: &Places,
+    field: &mut Field,
+    at_each_look: &mut Onlooker<'_>,
+) -> io::Result<Race> {
     field.wait_settled()?;
     // The agent has been there from before the pods; others come to a field that is there.
-    let keeping = Keeping::begin(keeper, &field, seed, places)?;
+    let keeping = Keeping::begin(keeper, field, seed, places)?;
     let began = field.release()?;
-    let mut race = watch::watch(&mut field, scenario, began, at_each_look)?;
+    let mut race = watch::watch(field, scenario, began, at_each_look)?;
     drop(keeping);
     race.report = field.report();
-    field.clear()?;
     Ok(race)
 }
