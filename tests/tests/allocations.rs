@@ -226,7 +226,7 @@ fn facts(pod: u64) -> PodFacts {
 fn the_decision_about_500_pods_allocates_nothing() {
     let pods = 500;
     let mut guard = Guard::new(EvictionPolicy::default(), 0);
-    guard.set_roster((0..pods).map(facts).collect());
+    guard.set_roster((0..pods).map(facts).collect::<Vec<_>>());
     let figures = |pod: u64| PodFigures {
         current: Bytes::mib(60 + pod % 40),
         charge: Some(Charge {
