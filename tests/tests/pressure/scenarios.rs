@@ -125,16 +125,6 @@ fn scenario_8_page_cache_at_the_pods_own_limit() {
 
 #[test]
 #[ignore = "runs its machine out of memory"]
-fn scenario_10_processes_that_start_processes() {
-    let bomb = Pod::hog("bomb", Burstable, 64, "bomb every=5 count=3000");
-    let scenario = Scenario::new("10", Line::High(500), &["bomb"], vec![steady(), small(), bomb]);
-    let race = kept(&scenario);
-    // All of them at once, and none that started others meanwhile.
-    assert!(race.pod("bomb").unwrap().dead.is_some(), "{race:#?}");
-}
-
-#[test]
-#[ignore = "runs its machine out of memory"]
 fn scenario_11_with_swap() {
     let many = Pod::hog("many", Burstable, 64, "many each=10 every=40 count=200");
     let innocent = Pod::bystander("innocent", Burstable, 160, "anon size=120", 120);
