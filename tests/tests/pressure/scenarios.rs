@@ -125,16 +125,6 @@ fn scenario_8_page_cache_at_the_pods_own_limit() {
 
 #[test]
 #[ignore = "runs its machine out of memory"]
-fn scenario_11_with_swap() {
-    let many = Pod::hog("many", Burstable, 64, "many each=10 every=40 count=200");
-    let innocent = Pod::bystander("innocent", Burstable, 160, "anon size=120", 120);
-    let mut scenario = Scenario::new("11", Line::Tenth, &["many"], vec![steady(), innocent, many]);
-    scenario.swap = true;
-    kept(&scenario);
-}
-
-#[test]
-#[ignore = "runs its machine out of memory"]
 fn scenario_11_many_small_processes_beside_a_large_innocent() {
     let many = Pod::hog("many", Burstable, 64, "many each=10 every=40 count=160");
     let innocent = Pod::bystander("innocent", Burstable, 160, "anon size=120", 120);
