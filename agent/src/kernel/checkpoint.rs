@@ -84,6 +84,8 @@ pub struct CheckpointFile {
     dir: File,
     /// What is in the file, as far as this knows.
     saved: Option<Vec<u8>>,
+    /// Whether it has to outlive the machine's stop, and not only the agent's.
+    synced: bool,
 }
 
 impl CheckpointFile {
@@ -112,12 +114,21 @@ impl CheckpointFile {
                 name,
                 dir,
                 saved: None,
+                synced: true,
             }),
             Err(TryLockError::WouldBlock) => Err(CheckpointError::InUse {
                 path: state_dir.to_owned(),
             }),
             Err(TryLockError::Error(source)) => Err(refused("lock")(source)),
         }
+    }
+
+    /// The same for what means nothing after the machine's next start: saving it does not wait for the disk. After a power
+    /// cut the file may be unusable, and is put aside as such.
+    #[must_use]
+    pub const fn for_this_boot(mut self) -> Self {
+        self.synced = false;
+        self
     }
 
     /// Where it is.
@@ -188,13 +199,17 @@ impl CheckpointFile {
         });
         written.map_err(refused("write"))?;
         fault::point("checkpoint.written");
-        file.sync_all().map_err(refused("sync"))?;
+        if self.synced {
+            file.sync_all().map_err(refused("sync"))?;
+        }
         fault::point("checkpoint.synced");
         rustix::fs::renameat(&self.dir, part.as_str(), &self.dir, self.name)
             .map_err(|errno| refused("replace")(errno.into()))?;
         fault::point("checkpoint.renamed");
-        rustix::fs::fsync(self.dir.as_fd())
-            .map_err(|errno| refused("sync the directory of")(errno.into()))?;
+        if self.synced {
+            rustix::fs::fsync(self.dir.as_fd())
+                .map_err(|errno| refused("sync the directory of")(errno.into()))?;
+        }
         fault::point("checkpoint.durable");
         Ok(())
     }

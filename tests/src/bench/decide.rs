@@ -51,6 +51,7 @@ pub(super) fn figures(_: &Bench) -> Figures {
         processes: &node.processes,
         total: node.snapshot.node.capacity,
         mode: Mode::Ranked,
+        front: None,
     };
     let mut times = turns(|| {
         black_box(steering.steer(black_box(&inputs)));

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::top;
+use super::eligible;
 use crate::decide::badness::kernel_choice;
 use crate::model::Bytes;
 use crate::model::pressure::{ProcessFigures, Ranked};
@@ -22,7 +22,8 @@ pub enum Agreement {
 /// Compares the two, over all `processes` of a domain of so much memory.
 #[must_use]
 pub fn agreement(order: &[Ranked], processes: &[ProcessFigures], total: Bytes) -> Agreement {
-    let (Some(top), Some(chosen)) = (top(order, processes), kernel_choice(processes, total)) else {
+    let (Some(top), Some(chosen)) = (eligible(order, processes).next(), kernel_choice(processes, total))
+    else {
         return Agreement::Nobody;
     };
     let owner = processes.get(chosen).and_then(|process| process.owner);

@@ -22,6 +22,7 @@
 //! - The processes of a shielded pod never get more than they started with; with bands, nor less.
 //! - With bands nothing leaves the band of its class.
 //! - What was written is not written again, and nothing is written where the top pod comes first as it is.
+//! - In a container a value stands for one start: processes with different ones never get the same.
 //! - Restoring gives back exactly the values of the start, and then has nothing left to do.
 
 mod agreement;
@@ -72,6 +73,9 @@ pub struct Inputs<'a> {
     pub total: Bytes,
     /// How far values may be moved.
     pub mode: Mode,
+    /// The pod that is to come first, where that is not to be the first of [`eligible`]: see
+    /// [`Lead`](crate::state::pressure::Lead).
+    pub front: Option<usize>,
 }
 
 /// Why a value is written.
@@ -172,7 +176,9 @@ impl Steering {
             &mut self.members,
             &mut self.groups,
         );
-        let top = top(inputs.order, inputs.processes).filter(|_| point(inputs.total) > 0);
+        let front = inputs.front;
+        let top = front.or_else(|| eligible(inputs.order, inputs.processes).next());
+        let top = top.filter(|_| point(inputs.total) > 0);
         for group in &mut self.groups {
             group.keep(span(group, inputs), top.map(|pod| pod == group.owner.pod));
         }
@@ -201,7 +207,6 @@ impl Steering {
 /// Brings the processes of `top` before all others.
 fn lead(groups: &mut [Group], top: usize, inputs: &Inputs) {
     let point = point(inputs.total);
-    let is_top = |group: &&mut Group| group.owner.pod == top;
     let outside = inputs.processes.iter().filter(|process| process.owner.is_none());
     let rivals = groups.iter().filter(|group| group.owner.pod != top);
     let worst = (outside.filter_map(|process| badness(process, inputs.total)))
@@ -210,36 +215,56 @@ fn lead(groups: &mut [Group], top: usize, inputs: &Inputs) {
     let Some(worst) = worst else { return };
 
     let mut bar = i64::MAX;
-    for group in groups.iter_mut().filter(is_top) {
-        let least = group.least(point);
-        if least <= worst
-            && let Some(span) = span(group, inputs)
-        {
-            group.move_to(*span.end(), Why::First, least, worst);
+    for n in 0..groups.len() {
+        if groups[n].owner.pod != top {
+            continue;
         }
-        bar = bar.min(group.least(point));
+        let least = groups[n].least(point);
+        if least <= worst
+            && let Some(span) = span(&groups[n], inputs)
+            && let Some(value) = free(groups, n, *span.start(), *span.end())
+        {
+            groups[n].move_to(value, Why::First, least, worst);
+        }
+        bar = bar.min(groups[n].least(point));
     }
-    for group in groups.iter_mut().filter(|group| group.owner.pod != top) {
-        let most = group.most(point);
-        let Some(span) = span(group, inputs).filter(|_| most >= bar) else {
+    for n in 0..groups.len() {
+        if groups[n].owner.pod == top {
+            continue;
+        }
+        let most = groups[n].most(point);
+        let Some(span) = span(&groups[n], inputs).filter(|_| most >= bar) else {
             continue;
         };
-        let enough = (bar - 1 - group.largest).div_euclid(point);
+        let enough = (bar - 1 - groups[n].largest).div_euclid(point);
         let lowest = i64::from(*span.start());
         // One that cannot be brought behind is left alone.
-        if let Ok(value) = i16::try_from((enough - SLACK).max(lowest))
+        if let Ok(wanted) = i16::try_from((enough - SLACK).max(lowest))
             && enough >= lowest
+            && let Some(value) = free(groups, n, *span.start(), wanted)
         {
-            group.move_to(value, Why::Behind, most, bar);
+            groups[n].move_to(value, Why::Behind, most, bar);
         }
     }
 }
 
-/// The first pod in the order that may be taken and has a process that the kernel may kill.
-fn top(order: &[Ranked], processes: &[ProcessFigures]) -> Option<usize> {
-    let eligible = order.iter().filter(|ranked| ranked.barred.is_none());
-    eligible.map(|ranked| ranked.pod).find(|pod| {
+/// The pods that may be brought to the front, the first in the order first: those that may be taken and have a process
+/// that the kernel may kill.
+pub fn eligible(order: &[Ranked], processes: &[ProcessFigures]) -> impl Iterator<Item = usize> {
+    let unbarred = order.iter().filter(|ranked| ranked.barred.is_none());
+    unbarred.map(|ranked| ranked.pod).filter(|pod| {
         let of_pod = |process: &&ProcessFigures| process.owner.is_some_and(|owner| owner.pod == *pod);
         processes.iter().filter(of_pod).any(steerable)
     })
+}
+
+/// The highest value from `lowest` to `highest` that stands for no other start of the container.
+fn free(groups: &[Group], own: usize, lowest: i16, highest: i16) -> Option<i16> {
+    let others = groups.iter().enumerate();
+    let others = others.filter(|(n, group)| *n != own && group.owner == groups[own].owner);
+    let taken = |value: i16| {
+        let stands = |group: &Group| group.start.0 == value || group.wanted.0 == value;
+        others.clone().any(|(_, group)| stands(group))
+    };
+    (lowest..=highest).rev().find(|value| !taken(*value))
 }

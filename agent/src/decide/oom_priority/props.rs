@@ -26,6 +26,7 @@ impl Scene {
             processes: &self.processes,
             total: TOTAL,
             mode,
+            front: None,
         }
     }
 
@@ -37,7 +38,7 @@ impl Scene {
     }
 
     fn top(&self) -> Option<usize> {
-        top(&self.order, &self.processes)
+        eligible(&self.order, &self.processes).next()
     }
 }
 
@@ -204,6 +205,17 @@ proptest! {
             prop_assert_ne!(write.from, Some(write.to));
             prop_assert!(targets(&write, &before.processes).any(|p| p.oom_score_adj != write.to));
             prop_assert!(write.to != NEVER);
+        }
+    }
+
+    #[test]
+    fn a_value_stands_for_one_start_in_a_container(mut scene in scene(false), mode in mode()) {
+        scene.steer(mode);
+        let steered: Vec<_> = scene.processes.iter().filter(|p| p.owner.is_some() && steerable(p)).collect();
+        for (n, one) in steered.iter().enumerate() {
+            for other in steered[n..].iter().filter(|other| other.owner == one.owner) {
+                prop_assert_eq!(one.start == other.start, one.oom_score_adj == other.oom_score_adj);
+            }
         }
     }
 

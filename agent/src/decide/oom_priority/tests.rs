@@ -69,6 +69,7 @@ impl Demo {
             processes: &self.processes,
             total: self.total,
             mode,
+            front: None,
         });
         apply(writes, &mut self.processes);
         writes.iter().map(|w| (w.owner.pod, w.to.0, w.why)).collect()
@@ -271,6 +272,7 @@ fn a_write_says_why() {
         processes: &demo.processes,
         total: demo.total,
         mode: Mode::Bands,
+        front: None,
     });
     assert_eq!(targets(&writes[0], &demo.processes).count(), 19);
     assert_eq!(

@@ -6,8 +6,8 @@
 //! calls on open descriptors and arithmetic.
 //!
 //! **Parts.** [`Alarms`] wakes; [`FiguresReader`] reads; [`Killing`] kills, with [`RealKiller`] on the machine and
-//! `FakeKiller` in tests; [`LimitWriter`] writes what may block; [`ProcessReader`] and [`Scores`] are for steering the
-//! kernel's own choice; [`thread`] gives the guard's thread its standing.
+//! `FakeKiller` in tests; [`LimitWriter`] writes what may block; [`ProcessReader`] and [`ScoreKeeper`] are for
+//! steering the kernel's own choice; [`thread`] gives the guard's thread its standing.
 //!
 //! # Properties
 //! - [`Alarms::wait`], [`FiguresReader::read`] and [`RealKiller`]'s `signal` allocate nothing; a test counts.
@@ -21,6 +21,7 @@ mod killer;
 mod limits;
 mod parse;
 mod processes;
+mod score_keeper;
 mod scores;
 pub mod thread;
 
@@ -32,4 +33,5 @@ pub use killer::{FakeKiller, FakeVictim, contract};
 pub use killer::{KillError, KillStep, Killing, RealKiller, Released, Signalled};
 pub use limits::{LimitFile, LimitWriter, QueueFull, WriteDone, WriteJob, WriteOutcome};
 pub use processes::{Container, ProcessReader};
-pub use scores::{Scored, Scores};
+pub use score_keeper::{KeeperError, ScoreKeeper};
+pub use scores::{Announced, Scored, Scores};

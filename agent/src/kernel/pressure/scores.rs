@@ -8,19 +8,26 @@
 //!
 //! **Start.** What a process had before the agent wrote it ([`Scores::start`]) is kept by its identity. One that is new has
 //! it from its parent: if the agent has given its value to the container's processes of some start, that is its start too.
+//! So a value stands for one start in a container, and is announced ([`Scores::announce`]) before it is given: these
+//! announcements alone say what every process had, also to an agent that comes after one that was killed
+//! ([`ScoreKeeper`](super::ScoreKeeper) has them on disk).
+//!
+//! A process that gives itself a value that stands for another start cannot be told from a child, and gets that start.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CStr;
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
 
 use super::MemoryCgroup;
 use super::cgroup::{open_in, read_start};
 use super::killer::{each_cgroup, each_process};
 use super::parse;
+use crate::kernel::fault;
 use crate::model::{CgroupId, OomScoreAdj, ProcessIdentity};
 
 /// Rounds, at most.
@@ -37,6 +44,18 @@ pub struct Scores {
     given: BTreeMap<(CgroupId, OomScoreAdj), OomScoreAdj>,
 }
 
+/// In this container who has the value had `start` before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Announced {
+    /// The container.
+    pub container: CgroupId,
+    /// The value that the agent gives.
+    pub value: OomScoreAdj,
+    /// What there was before.
+    pub start: OomScoreAdj,
+}
+
 /// What came of a write.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Scored {
@@ -51,6 +70,32 @@ pub struct Scored {
 }
 
 impl Scores {
+    /// What an agent before this one had announced and may have written.
+    #[must_use]
+    pub fn resume(announced: impl IntoIterator<Item = Announced>) -> Self {
+        let given = announced.into_iter();
+        Self {
+            starts: BTreeMap::new(),
+            given: given.map(|a| ((a.container, a.value), a.start)).collect(),
+        }
+    }
+
+    /// All that is announced.
+    pub fn announced(&self) -> impl Iterator<Item = Announced> {
+        let one = |(&(container, value), &start): (&(CgroupId, OomScoreAdj), &OomScoreAdj)| Announced {
+            container,
+            value,
+            start,
+        };
+        self.given.iter().map(one)
+    }
+
+    /// From now on a process of the container that has the value is one that had `start`; false, and nothing is changed,
+    /// where it stands for another start already.
+    pub fn announce(&mut self, container: CgroupId, start: OomScoreAdj, value: OomScoreAdj) -> bool {
+        value == start || *self.given.entry((container, value)).or_insert(start) == start
+    }
+
     /// What a process of that container, which has `now`, had before the agent wrote it or its ancestors.
     pub fn start(&mut self, container: CgroupId, process: ProcessIdentity, now: OomScoreAdj) -> OomScoreAdj {
         match (self.starts.get(&process), self.given.get(&(container, now))) {
@@ -64,10 +109,11 @@ impl Scores {
         }
     }
 
-    /// Gives `to` to every process of the container that started with `start`; with both the same, puts it back.
+    /// Gives `to`, which was announced, to every process of the container that started with `start`; with both the same,
+    /// puts it back.
     ///
     /// # Errors
-    /// The cgroup cannot be read; the error number, `ENODEV` when it is gone.
+    /// The cgroup cannot be read; the error number, `ENODEV` when it is gone. `EINVAL` for what was not announced.
     pub fn write(
         &mut self,
         container: &MemoryCgroup,
@@ -75,8 +121,8 @@ impl Scores {
         to: OomScoreAdj,
     ) -> Result<Scored, i32> {
         let id = container.id();
-        if to != start {
-            self.given.insert((id, to), start);
+        if to != start && self.given.get(&(id, to)) != Some(&start) {
+            return Err(Errno::INVAL.raw_os_error());
         }
         let scored = apply(container, to, |process, now| {
             let wanted = self.start(id, process, now) == start && now != to;
@@ -85,9 +131,12 @@ impl Scores {
             }
             wanted
         })?;
-        if to == start && scored.settled {
+        if scored.settled {
+            // Nobody has a former value any more.
             self.given
-                .retain(|(container, _), given| *container != id || *given != start);
+                .retain(|(container, value), given| (*container, *given) != (id, start) || *value == to);
+        }
+        if to == start && scored.settled {
             self.starts
                 .retain(|_, (container, was)| *container != id || *was != start);
         }
@@ -100,16 +149,16 @@ impl Scores {
         self.starts.retain(|_, (id, _)| *id != container);
     }
 
-    /// How many processes are steered, as far as they were seen.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.starts.len()
+    /// Forgets the containers that are not among these.
+    pub fn keep(&mut self, there: &BTreeSet<CgroupId>) {
+        self.given.retain(|(id, _), _| there.contains(id));
+        self.starts.retain(|_, (id, _)| there.contains(id));
     }
 
-    /// Whether none is.
+    /// Whether nobody has another value than at its start.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.starts.is_empty()
+        self.starts.is_empty() && self.given.is_empty()
     }
 }
 
@@ -143,7 +192,10 @@ fn apply(
             each_process(dir, &mut |pid| {
                 if let Ok(at) = held.binary_search_by_key(&pid, |(pid, _)| *pid) {
                     match set(&held[at].1, to) {
-                        Ok(()) => scored.written += 1,
+                        Ok(()) => {
+                            scored.written += 1;
+                            fault::point("scores.one-written");
+                        }
                         Err(Errno::SRCH | Errno::NOENT) => {}
                         Err(errno) => {
                             let refusal = (pid.unsigned_abs(), errno.raw_os_error());
@@ -283,7 +335,11 @@ mod tests {
         let mut scores = Scores::default();
         assert_eq!(scores.start(pod, process(1), OomScoreAdj(300)), OomScoreAdj(300));
         assert!(scores.is_empty(), "who was never written is not remembered");
-        scores.given.insert((pod, OomScoreAdj(900)), OomScoreAdj(300));
+        assert!(scores.announce(pod, OomScoreAdj(300), OomScoreAdj(900)));
+        assert!(
+            !scores.announce(pod, OomScoreAdj(500), OomScoreAdj(900)),
+            "a value stands for one start"
+        );
         assert_eq!(scores.start(pod, process(2), OomScoreAdj(900)), OomScoreAdj(300));
         assert_eq!(
             scores.start(other, process(3), OomScoreAdj(900)),
@@ -291,6 +347,13 @@ mod tests {
         );
         // It keeps it, whatever it is given later.
         assert_eq!(scores.start(pod, process(2), OomScoreAdj(-5)), OomScoreAdj(300));
+        // Who comes after knows it from what was announced.
+        let mut next = Scores::resume(scores.announced());
+        assert_eq!(next.start(pod, process(2), OomScoreAdj(900)), OomScoreAdj(300));
+        next.keep(&BTreeSet::from([pod]));
+        assert!(!next.is_empty());
+        next.keep(&BTreeSet::from([other]));
+        assert!(next.is_empty());
         scores.forget(pod);
         assert_eq!(scores.start(pod, process(2), OomScoreAdj(900)), OomScoreAdj(900));
     }

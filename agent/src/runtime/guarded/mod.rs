@@ -32,7 +32,7 @@ use crate::decide::oom_priority::Mode;
 use crate::decide::pressure::outlook;
 use crate::kernel::cgroup_fs::{CgroupFs, CgroupsRsFs};
 use crate::kernel::clock::{Clock, RealClock};
-use crate::kernel::pressure::{Container, MemoryCgroup, WriteDone, WriteOutcome};
+use crate::kernel::pressure::{Container, MemoryCgroup, ScoreKeeper, WriteDone, WriteOutcome};
 use crate::kernel::readiness::Readiness;
 use crate::metrics::PressureCounters;
 use crate::model::pressure::{Act, Decision, Owner};
@@ -42,6 +42,9 @@ use steerer::{Seen, Steerer};
 
 /// The file in the state directory that tells of a kill under way.
 const UNDER_WAY: &str = "kill-under-way";
+
+/// The directory in it that tells what steered processes had before.
+const STEERING: &str = "steering";
 
 /// Memory that is gone within this runs short: whoever dies first is chosen before.
 const RUNS_OUT: Duration = Duration::from_secs(30);
@@ -87,7 +90,10 @@ impl Guarded {
             OomPriority::Bands => Some(Mode::Bands),
             OomPriority::Ranked => Some(Mode::Ranked),
         };
-        let steerer = Steerer::start(mode.filter(|_| !policy.dry_run), counters.clone());
+        let root = MemoryCgroup::new(fs.open_dir(&CgroupPath::default()).map_err(io::Error::other)?)?;
+        let keeper = ScoreKeeper::open(&config.state_dir.join(STEERING), root).map_err(io::Error::other);
+        let steerer = keeper
+            .and_then(|keeper| Steerer::start(mode.filter(|_| !policy.dry_run), keeper, counters.clone()));
         let steerer = steerer
             .inspect_err(|error| error!(%error, "the kernel's OOM killer is not led"))
             .ok();
@@ -199,9 +205,10 @@ impl Guarded {
             containers,
             names,
             total: machine_total(node),
-            steer: short,
+            short,
+            now,
         };
-        steerer.look(seen, now);
+        steerer.look(seen);
     }
 
     fn open(&self, path: &CgroupPath) -> Option<Arc<MemoryCgroup>> {

@@ -9,24 +9,30 @@
 //! The value of a process that was steered by an agent that was killed is taken for its own: what was there before is not
 //! known.
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tracing::{info, warn};
 
 use crate::decide::badness::{badness, kernel_choice};
-use crate::decide::oom_priority::{Agreement, Inputs, Mode, Steering, Why, Write, agreement};
-use crate::kernel::pressure::{Container, ProcessReader, Scores};
+use crate::decide::oom_priority::{Agreement, Inputs, Mode, Steering, Why, Write, agreement, eligible};
+use crate::kernel::pressure::{Container, ProcessReader, ScoreKeeper};
 use crate::metrics::{PressureCounters, Steering as Reason};
 use crate::model::pressure::{KernelChoice, PodFacts, ProcessFigures, Ranked};
 use crate::model::{BootTime, Bytes, CgroupId, ContainerName};
+use crate::state::pressure::Lead;
 
 /// How often the kernel's choice is looked at while memory runs short, and while it does not.
 const SHORT: Duration = Duration::from_secs(1);
 const FINE: Duration = Duration::from_secs(60);
+/// `EINVAL`: the value stands for another start in that container.
+const TAKEN: i32 = 22;
 
 /// What the guard saw.
 pub(super) struct Seen {
@@ -37,8 +43,9 @@ pub(super) struct Seen {
     /// Their names.
     pub(super) names: Vec<ContainerName>,
     pub(super) total: Bytes,
-    /// Whether values are to be moved now; otherwise all are put back.
-    pub(super) steer: bool,
+    /// Whether memory is short.
+    pub(super) short: bool,
+    pub(super) now: BootTime,
 }
 
 /// Whom the kernel would take. It speaks by names: places are those of a roster that may not be in force any more.
@@ -49,6 +56,14 @@ pub(super) struct Choice {
     pub(super) told: KernelChoice,
 }
 
+/// What the thread tells.
+#[derive(Debug, Clone, Default)]
+struct Told {
+    choice: Option<Choice>,
+    /// Whether some process has another value than at its start.
+    steers: bool,
+}
+
 enum Job {
     Look(Box<Seen>),
     Stop,
@@ -57,22 +72,35 @@ enum Job {
 /// The thread, as the main loop knows it.
 pub(super) struct Steerer {
     jobs: SyncSender<Job>,
-    choice: Arc<Mutex<Option<Choice>>>,
+    told: Arc<Mutex<Told>>,
     thread: Option<JoinHandle<()>>,
     looked: Option<BootTime>,
     was_short: bool,
 }
 
 impl Steerer {
-    /// Starts it; without a mode it only looks.
+    /// Starts it; without a mode it only looks, and puts back what an agent before it had steered.
     ///
     /// # Errors
     /// The kernel's.
-    pub(super) fn start(mode: Option<Mode>, counters: PressureCounters) -> io::Result<Self> {
+    pub(super) fn start(
+        mode: Option<Mode>,
+        keeper: ScoreKeeper,
+        counters: PressureCounters,
+    ) -> io::Result<Self> {
         // One that is looked at, and one that waits: more would be old by the time.
         let (jobs, queue) = sync_channel(1);
-        let choice = Arc::new(Mutex::new(None));
-        let told = choice.clone();
+        if let Some(why) = keeper.unusable() {
+            warn!(%why, "what an agent before this one had steered stays as it is");
+        }
+        if !keeper.is_empty() {
+            info!("an agent before this one steered the kernel's OOM killer; that is put back");
+        }
+        let told = Arc::new(Mutex::new(Told {
+            choice: None,
+            steers: !keeper.is_empty(),
+        }));
+        let of_thread = told.clone();
         let thread = std::thread::Builder::new()
             .name("steerer".to_owned())
             .spawn(move || {
@@ -80,16 +108,17 @@ impl Steerer {
                     mode,
                     counters,
                     reader: ProcessReader::default(),
-                    scores: Scores::default(),
+                    keeper,
+                    lead: Lead::default(),
                     steering: Steering::default(),
                     processes: Vec::new(),
-                    told,
+                    told: of_thread,
                 }
                 .run(&queue);
             })?;
         Ok(Self {
             jobs,
-            choice,
+            told,
             thread: Some(thread),
             looked: None,
             was_short: false,
@@ -98,14 +127,14 @@ impl Steerer {
 
     /// Whether it is time to look again.
     pub(super) fn is_due(&self, short: bool, now: BootTime) -> bool {
-        let period = if short { SHORT } else { FINE };
+        let period = if short || self.told().steers { SHORT } else { FINE };
         short != self.was_short || self.looked.is_none_or(|at| now.since(at) >= period)
     }
 
     /// Has it look. One that is still at the last look is left alone.
-    pub(super) fn look(&mut self, seen: Seen, now: BootTime) {
-        self.was_short = seen.steer;
-        self.looked = Some(now);
+    pub(super) fn look(&mut self, seen: Seen) {
+        self.was_short = seen.short;
+        self.looked = Some(seen.now);
         match self.jobs.try_send(Job::Look(Box::new(seen))) {
             Ok(()) | Err(TrySendError::Full(_)) => {}
             Err(TrySendError::Disconnected(_)) => warn!("nobody steers the kernel's OOM killer any more"),
@@ -114,7 +143,11 @@ impl Steerer {
 
     /// Whom the kernel would have taken at the last look.
     pub(super) fn choice(&self) -> Option<Choice> {
-        self.choice.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.told().choice.clone()
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -134,10 +167,11 @@ struct Work {
     mode: Option<Mode>,
     counters: PressureCounters,
     reader: ProcessReader,
-    scores: Scores,
+    keeper: ScoreKeeper,
+    lead: Lead,
     steering: Steering,
     processes: Vec<ProcessFigures>,
-    told: Arc<Mutex<Option<Choice>>>,
+    told: Arc<Mutex<Told>>,
 }
 
 impl Work {
@@ -147,16 +181,15 @@ impl Work {
             self.look(&seen);
             containers = seen.containers;
         }
-        if !self.scores.is_empty() && self.read(&containers) {
-            let writes = self.steering.restore(&self.processes).to_vec();
-            self.write(&writes, &containers, &[]);
+        if !self.keeper.is_empty() && self.read(&containers) {
+            self.restore(&containers, &[]);
         }
     }
 
     fn read(&mut self, containers: &[Container]) -> bool {
         let read = self
             .reader
-            .read(containers, &mut self.scores, &mut self.processes);
+            .read(containers, self.keeper.scores(), &mut self.processes);
         read.inspect_err(|errno| warn!(errno, "the machine's processes cannot be read"))
             .is_ok()
     }
@@ -165,36 +198,83 @@ impl Work {
         if !self.read(&seen.containers) {
             return;
         }
-        let writes = match self.mode {
-            Some(mode) if seen.steer => self.steering.steer(&Inputs {
-                roster: &seen.roster,
-                order: &seen.order,
-                processes: &self.processes,
-                total: seen.total,
-                mode,
-            }),
-            _ if self.scores.is_empty() => &[],
-            _ => self.steering.restore(&self.processes),
+        let on = self.lead.is_on(seen.short, seen.now);
+        let done = match self.mode {
+            Some(mode) if on => self.steer(mode, seen),
+            _ if self.keeper.is_empty() => true,
+            _ => self.restore(&seen.containers, &seen.roster),
         };
-        let writes = writes.to_vec();
-        self.write(&writes, &seen.containers, &seen.roster);
-        if !writes.is_empty() && !self.read(&seen.containers) {
+        if !done {
             return;
         }
         let choice = choice(seen, &self.processes);
-        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = choice;
+        let told = Told {
+            choice,
+            steers: !self.keeper.is_empty(),
+        };
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = told;
+    }
+
+    /// Brings a pod to the front; whether the processes could be read again.
+    fn steer(&mut self, mode: Mode, seen: &Seen) -> bool {
+        let cgroup = |pod: usize| seen.roster.get(pod).map(|facts| facts.cgroup);
+        let eligible = eligible(&seen.order, &self.processes).filter_map(cgroup);
+        let front = self.lead.front(eligible, seen.now);
+        let writes = self.steering.steer(&Inputs {
+            roster: &seen.roster,
+            order: &seen.order,
+            processes: &self.processes,
+            total: seen.total,
+            mode,
+            front: seen.roster.iter().position(|facts| Some(facts.cgroup) == front),
+        });
+        let writes = writes.to_vec();
+        self.write(&writes, &seen.containers, &seen.roster);
+        writes.is_empty() || self.read(&seen.containers)
+    }
+
+    /// Gives every process what it started with, and forgets the containers where that is done; whether the processes could
+    /// be read again.
+    fn restore(&mut self, containers: &[Container], roster: &[PodFacts]) -> bool {
+        let writes = self.steering.restore(&self.processes).to_vec();
+        self.write(&writes, containers, roster);
+        if !self.read(containers) {
+            return false;
+        }
+        let left = self.steering.restore(&self.processes);
+        for container in containers {
+            if left.iter().all(|write| write.owner != container.owner) {
+                self.keeper.scores().forget(container.cgroup.id());
+            }
+        }
+        self.tidy();
+        true
+    }
+
+    fn tidy(&mut self) {
+        if let Err(error) = self.keeper.tidy() {
+            warn!(%error, "what was steered and put back stays written down");
+        }
     }
 
     fn write(&mut self, writes: &[Write], containers: &[Container], roster: &[PodFacts]) {
+        let held = |write: &Write| containers.iter().find(|container| container.owner == write.owner);
+        let coming = writes.iter().filter(|write| write.to != write.start);
+        let coming = coming.filter_map(|write| Some((held(write)?.cgroup.id(), write.start, write.to)));
+        let announced = self.keeper.announce(coming);
+        if let Err(error) = &announced {
+            warn!(%error, "nobody is steered: what processes had before cannot be written down");
+        }
         for write in writes {
-            let Some(container) = containers.iter().find(|container| container.owner == write.owner) else {
+            let Some(container) = held(write) else { continue };
+            if announced.is_err() && write.to != write.start {
                 continue;
-            };
+            }
             let pod = roster
                 .get(write.owner.pod)
                 .map(|pod| pod.name.as_str())
                 .unwrap_or_default();
-            match self.scores.write(&container.cgroup, write.start, write.to) {
+            match self.keeper.write(&container.cgroup, write.start, write.to) {
                 Ok(scored) => {
                     let reason = match write.why {
                         Why::First => Reason::Raise,
@@ -209,9 +289,17 @@ impl Work {
                         warn!(pod, pid, errno, "an oom_score_adj was refused");
                     }
                 }
+                Err(TAKEN) => warn!(
+                    pod,
+                    value = write.to.0,
+                    "an oom_score_adj stands for another start"
+                ),
                 // It is gone, and its processes with it.
-                Err(_) => self.scores.forget(container.cgroup.id()),
+                Err(_) => self.keeper.scores().forget(container.cgroup.id()),
             }
+        }
+        if !writes.is_empty() {
+            self.tidy();
         }
     }
 }
@@ -249,89 +337,4 @@ fn choice(seen: &Seen, processes: &[ProcessFigures]) -> Option<Choice> {
             },
         },
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::fd::OwnedFd;
-    use std::time::Duration;
-
-    use super::*;
-    use crate::kernel::pressure::MemoryCgroup;
-    use crate::model::pressure::Owner;
-    use crate::model::{Limit, Namespace, OomScoreAdj, PodName, PodUid, ProcessIdentity, QosClass};
-
-    fn pod(name: &str, cgroup: u64) -> PodFacts {
-        PodFacts {
-            uid: PodUid::parse(&format!("uid-{name}")).unwrap(),
-            namespace: Namespace::parse("shop").unwrap(),
-            name: PodName::parse(name).unwrap(),
-            cgroup: CgroupId(cgroup),
-            class: QosClass::BestEffort,
-            priority: 0,
-            request: Bytes(0),
-            storage_request: Bytes(0),
-            high: Limit::Max,
-            max: Limit::Max,
-            oom_score_adj: OomScoreAdj(1000),
-            grace: Duration::from_secs(1),
-            shield: None,
-            started_at: BootTime::default(),
-        }
-    }
-
-    fn process(pid: u32, owner: Option<Owner>, rss: Bytes) -> ProcessFigures {
-        let oom_score_adj = OomScoreAdj(0);
-        ProcessFigures {
-            process: ProcessIdentity { pid, start_ticks: 1 },
-            owner,
-            rss,
-            swap: Bytes(0),
-            page_tables: Bytes(0),
-            oom_score_adj,
-            start: oom_score_adj,
-            exempt: false,
-        }
-    }
-
-    /// Whom the main loop has in which place by the time that the answer comes makes no difference.
-    #[test]
-    fn a_choice_is_named_by_the_roster_that_was_looked_at() {
-        let directory = tempfile::tempdir().unwrap();
-        std::fs::write(directory.path().join("cgroup.events"), "populated 1\n").unwrap();
-        let held = OwnedFd::from(std::fs::File::open(directory.path()).unwrap());
-        let cgroup = Arc::new(MemoryCgroup::new(held).unwrap());
-        let owners = [(0, 0), (1, 0), (1, 1)].map(|(pod, container)| Owner { pod, container });
-        let names = ["web", "main", "side"].map(|name| ContainerName::parse(name).unwrap());
-        let seen = Seen {
-            roster: [pod("first", 1), pod("second", 2)].into(),
-            order: Vec::new(),
-            containers: owners
-                .map(|owner| Container {
-                    owner,
-                    cgroup: cgroup.clone(),
-                })
-                .into(),
-            names: names.clone().into(),
-            total: Bytes::mib(1000),
-            steer: false,
-        };
-        let processes = [
-            process(10, Some(owners[0]), Bytes::mib(10)),
-            process(11, Some(owners[1]), Bytes::mib(20)),
-            process(12, Some(owners[2]), Bytes::mib(30)),
-        ];
-        let chosen = choice(&seen, &processes).unwrap();
-        let named = chosen.told.container.unwrap();
-        assert_eq!((chosen.pod, chosen.told.pid), (Some(CgroupId(2)), 12));
-        assert_eq!((named.2.as_str(), &named.3), ("second", &names[2]));
-
-        let outside = [processes[0], process(20, None, Bytes::mib(50))];
-        let chosen = choice(&seen, &outside).unwrap();
-        assert_eq!(
-            (chosen.pod, chosen.told.pid, chosen.told.container),
-            (None, 20, None)
-        );
-        assert!(choice(&seen, &[]).is_none());
-    }
 }

@@ -12,6 +12,7 @@
 
 mod costs;
 mod in_force;
+mod lead;
 mod standing;
 mod trend;
 mod victims;
@@ -25,6 +26,7 @@ use crate::model::{BootTime, Bytes, CgroupId, QosClass};
 
 pub use costs::{Cost, Costs, SPAN};
 pub use in_force::{InForce, REST, Reclaim, Suppression, Throttle};
+pub use lead::{CALM, Lead, STAYS};
 pub use standing::{Standing, Standings};
 pub use trend::{CONFIDENT, Growth, SAMPLES, Trend};
 pub use victims::{Settled, Taken, Taking, Victim, Victims, time_to_free};

@@ -139,6 +139,7 @@ fn scores_can_be_lowered_and_put_back() {
     pods.holder(&pod, 1);
     let mut scores = Scores::default();
     let (start, steered) = (OomScoreAdj(0), OomScoreAdj(-500));
+    assert!(scores.announce(pod.cgroup.id(), start, steered));
     let scored = scores.write(&pod.cgroup, start, steered).unwrap();
     assert!(
         scored.settled && scored.written >= 2 && scored.refused.is_none(),

@@ -237,6 +237,8 @@ fn scores_reach_every_process_and_those_it_makes_and_come_back() {
     let at = |score: i32| OomScoreAdj(score.try_into().unwrap());
     assert_ne!(launched, 300);
     let mut scores = Scores::default();
+    scores.write(&victim, at(300), at(900)).unwrap_err();
+    assert!(scores.announce(victim.id(), at(300), at(900)));
     let scored = scores.write(&victim, at(300), at(900)).unwrap();
     assert!(
         scored.settled && scored.written >= 2 && scored.refused.is_none(),
@@ -292,6 +294,7 @@ fn scores_reach_every_process_and_those_it_makes_and_come_back() {
         machine.settle();
         !machine.killer.populated(&victim).unwrap()
     });
+    assert!(scores.announce(victim.id(), at(300), at(1)));
     let gone = scores.write(&victim, at(300), at(1)).unwrap();
     assert_eq!((gone.written, gone.settled), (0, true));
 }
