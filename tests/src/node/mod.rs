@@ -256,6 +256,15 @@ impl FakeNode {
         taken
     }
 
+    /// Has BestEffort pods held to so much CPU, or to nothing, as the watch over memory would.
+    pub fn hold_best_effort(&mut self, to: Option<MilliCpu>) {
+        let now = self.now;
+        if let Some(Running { engine, .. }) = &mut self.running {
+            engine.hold_best_effort(to, now);
+        }
+        self.hear();
+    }
+
     /// Lets the agent look at its manifests.
     pub fn look(&mut self) {
         let now = self.now;

@@ -87,7 +87,7 @@ pub struct Machine {
     pub alarm: bool,
     /// Kills by the kernel for want of memory.
     pub kernel_kills: Vec<KernelKill>,
-    /// CPU that BestEffort pods are left, as a part.
+    /// CPU that BestEffort pods are left, as a part; all of it while one of them dies.
     pub suppressed: f64,
     start: f64,
     low: bool,
@@ -180,6 +180,20 @@ impl Machine {
         self.out_of_memory();
     }
 
+    /// The part of their CPU that BestEffort pods have. The agent lifts the limit of their level for one that it ends, and
+    /// sets it again once that is gone.
+    fn left_to_best_effort(&self) -> f64 {
+        let dies = |pod: &SimPod| {
+            let best_effort = pod.facts.class == plimsoll::model::QosClass::BestEffort;
+            best_effort && !matches!(pod.phase, Phase::Runs | Phase::Gone)
+        };
+        if self.pods.iter().any(dies) {
+            1.0
+        } else {
+            self.suppressed
+        }
+    }
+
     /// Whether all growth below the pods' root is held by its `memory.high`.
     fn hold_root(&mut self, waits: &mut [bool; 4]) -> bool {
         let Some(high) = self.spec.root_high else {
@@ -208,7 +222,7 @@ impl Machine {
 
     /// A pod's program; whether it stalls at its own limits.
     fn work(&mut self, place: usize, step: f64, root_holds: bool) -> bool {
-        let suppressed = self.suppressed;
+        let suppressed = self.left_to_best_effort();
         let (now, start) = (self.now, self.start);
         let pod = &mut self.pods[place];
         let work = pod.spec.work.clone();

@@ -337,6 +337,20 @@ fn judge(scenario: &Scenario, world: &World, without: Machine, start: f64, seed:
             format!("{} acts: {:?}", world.done.len(), world.done)
         });
     }
+    if let Some(within) = expect.cpu_back_within {
+        let at = |wanted: fn(&Act) -> bool| {
+            let mut acts = world.done.iter().filter(|done| wanted(&done.act));
+            acts.next().map(|done| done.at)
+        };
+        let taken = at(|act| matches!(act, Act::SuppressCpu { .. }));
+        let back = at(|act| *act == Act::ReleaseCpu);
+        let in_time = taken
+            .zip(back)
+            .is_some_and(|(taken, back)| back - taken <= within);
+        verdict.check(in_time, || {
+            format!("CPU was taken at {taken:?} and given back at {back:?}")
+        });
+    }
     if let Some(within) = expect.freed_within {
         let freed = world.heard.settled.first();
         let took = freed

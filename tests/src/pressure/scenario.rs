@@ -49,6 +49,8 @@ pub struct Expect {
     pub stale: bool,
     /// May the kernel kill?
     pub kernel: Kernel,
+    /// BestEffort pods get their CPU back, so many seconds after it was taken at the latest.
+    pub cpu_back_within: Option<f64>,
     /// A victim's memory is back within so many seconds from its signal.
     pub freed_within: Option<f64>,
     /// Acts a minute, at most.

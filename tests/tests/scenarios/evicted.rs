@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use plimsoll::model::{CgroupId, PodPhase};
+use plimsoll::model::{CgroupId, ControlFile, MilliCpu, PodPhase};
 use plimsoll_tests::node::{DEAF, FakeNode};
 
 const SLEEPER: &str = "containers: [{name: main, command: [sleep]}]";
@@ -83,4 +83,42 @@ fn another_instance_is_left_alone() {
     assert!(!node.evict("hog", id, AT_ONCE, "no memory"));
     node.seconds(5);
     assert_eq!(node.phase("hog"), PodPhase::Running);
+}
+
+#[test]
+fn less_cpu_for_its_class_does_not_hold_up_a_victim() {
+    let mut node = FakeNode::new();
+    let deaf = format!("terminationGracePeriodSeconds: 60, containers: [{{name: main, command: [{DEAF}]}}]");
+    let asks =
+        format!("containers: [{{name: main, command: [{DEAF}], resources: {{requests: {{memory: 64Mi}}}}}}]");
+    let cpu = |node: &FakeNode| node.read("besteffort", ControlFile::CpuMax).trim().to_owned();
+    node.add("hog", &deaf);
+    node.add("other", SLEEPER);
+    node.add("burstable", &asks);
+    node.hold_best_effort(Some(MilliCpu(250)));
+    assert_eq!(cpu(&node), "25000 100000");
+    let (hog, burstable) = (cgroup(&node, "hog"), cgroup(&node, "burstable"));
+    assert!(node.evict("burstable", burstable, Duration::from_secs(5), "no memory"));
+    assert_eq!(cpu(&node), "25000 100000", "it is of another class");
+    assert!(node.evict("hog", hog, Duration::from_secs(5), "no memory"));
+    assert_eq!(cpu(&node), "max 100000");
+    node.seconds(2);
+    assert_eq!(cpu(&node), "max 100000", "it is still there");
+    node.seconds(10);
+    assert_eq!(cpu(&node), "25000 100000", "the rung is still in force");
+    assert_eq!(node.phase("other"), PodPhase::Running);
+    node.hold_best_effort(None);
+    assert_eq!(cpu(&node), "max 100000");
+}
+
+#[test]
+fn an_agent_started_again_gives_best_effort_its_cpu_back() {
+    let mut node = FakeNode::new();
+    node.add("web", SLEEPER);
+    node.hold_best_effort(Some(MilliCpu(250)));
+    node.kill_agent();
+    node.start_agent();
+    node.seconds(1);
+    let limit = node.read("besteffort", ControlFile::CpuMax);
+    assert_eq!(limit.trim(), "max 100000");
 }

@@ -130,6 +130,16 @@ impl Engine {
         self.settle(now);
     }
 
+    /// An agent that was killed may have left BestEffort pods with less CPU: that is taken back.
+    pub(super) fn release_best_effort(&mut self) {
+        let path = self.settings.policy.layout.qos(QosClass::BestEffort);
+        let level = self.actual.cgroups.get(&path);
+        let limit = level.and_then(|level| level.values.get(&ControlFile::CpuMax));
+        if limit.is_some_and(|limit| !limit.starts_with("max")) {
+            self.best_effort_held = Some(None);
+        }
+    }
+
     /// Takes out of what is wanted what the guard sets, and puts in what it wishes.
     pub(super) fn heed_guard(&mut self) {
         let desired = &mut self.desired.cgroups;
@@ -140,7 +150,10 @@ impl Engine {
             }
         }
         // One that was killed gets all CPU there is, so that it is gone soon.
-        let dying = self.pods.values().filter(|managed| managed.run.evicted.is_some());
+        let dying = self
+            .pods
+            .values()
+            .filter(|managed| managed.run.evicted.is_some() && managed.has_place());
         let dying: BTreeSet<_> = dying.map(|managed| &managed.cgroup).collect();
         for (path, cgroup) in desired.iter_mut() {
             if dying.iter().any(|pod| path.is_within(pod)) {
@@ -148,8 +161,10 @@ impl Engine {
             }
         }
         let path = self.settings.policy.layout.qos(QosClass::BestEffort);
+        let dies = dying.iter().any(|pod| pod.is_within(&path));
         if let (Some(held), Some(level)) = (self.best_effort_held, desired.get_mut(&path)) {
-            let quota = held.map_or(Limit::Max, |cpu| {
+            // Nor is it held by its level, for as long as it is there.
+            let quota = held.filter(|_| !dies).map_or(Limit::Max, |cpu| {
                 Limit::At(CpuQuota((cpu.0 * PERIOD.0 / 1000).max(SMALLEST_QUOTA)))
             });
             level

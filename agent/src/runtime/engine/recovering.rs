@@ -15,6 +15,7 @@ impl Engine {
     /// Reads the tree and the records, and adopts what runs. To be called once, before the first pods are set.
     pub fn recover(&mut self, now: BootTime) {
         self.read_all();
+        self.release_best_effort();
         self.load_cpus();
         let loaded = match self.ports.records.load::<PodRun>() {
             Ok(loaded) => loaded,

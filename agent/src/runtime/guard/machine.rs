@@ -36,6 +36,8 @@ pub(crate) struct HeldPod {
     pub(crate) cgroup: Arc<MemoryCgroup>,
     /// `memory.high` as placed, to be put back.
     pub(crate) high: Limit<Bytes>,
+    /// The level above it, where the agent limits the CPU of that.
+    pub(crate) above: Option<Arc<MemoryCgroup>>,
 }
 
 /// What the guard reads and does.
@@ -153,12 +155,21 @@ impl Machine {
             return Ok(RealClock.now());
         };
         let (slot, written, about) = (&mut self.slot, &mut self.written, self.about);
-        let outcome = kill(&mut self.killer, &held.cgroup, facts.cgroup, &RealClock, || {
+        let evidence = || {
             if let (Some(slot), Some(about)) = (slot, about) {
                 // Refused: it is killed all the same, and an agent that dies now is followed by one that looks anew.
                 *written = slot.put(&about).is_ok();
             }
-        });
+        };
+        let above = held.above.as_ref();
+        let outcome = kill(
+            &mut self.killer,
+            &held.cgroup,
+            above,
+            facts.cgroup,
+            &RealClock,
+            evidence,
+        );
         match outcome {
             KillOutcome::Signalled { at, .. } => Ok(at),
             // What was to die is dead.

@@ -36,7 +36,9 @@ use crate::kernel::pressure::{Container, MemoryCgroup, ScoreKeeper, WriteDone, W
 use crate::kernel::readiness::Readiness;
 use crate::metrics::PressureCounters;
 use crate::model::pressure::{Act, Decision, Owner};
-use crate::model::{BootTime, CgroupId, CgroupPath, ContainerName, ControlFile, MilliCpu, QosClass};
+use crate::model::{
+    BootTime, CgroupId, CgroupPath, ContainerName, ControlFile, Layout, MilliCpu, QosClass,
+};
 use records::Records;
 use steerer::{Seen, Steerer};
 
@@ -117,11 +119,17 @@ impl Guarded {
     }
 
     /// Tells the guard which pods there are.
-    fn tell(&mut self, roster: Vec<RosterPod>, levels: &[CgroupPath]) {
+    fn tell(&mut self, roster: Vec<RosterPod>, layout: &Layout) {
         let mut held = Vec::with_capacity(roster.len());
         let mut facts = Vec::with_capacity(roster.len());
         let mut leaving = Vec::new();
         let mut known = std::mem::take(&mut self.held);
+        let mut level = |class| {
+            let path = layout.qos(class);
+            let held = self.fs.id(&path).ok().and_then(|id| known.remove(&id));
+            held.or_else(|| self.open(&path))
+        };
+        let (burstable, best_effort) = (level(QosClass::Burstable), level(QosClass::BestEffort));
         // What was told before may still be in the news.
         let spoken_of = std::mem::take(&mut self.pods);
         // A container's cgroup may have been made anew.
@@ -135,6 +143,9 @@ impl Guarded {
             held.push(HeldPod {
                 cgroup: cgroup.clone(),
                 high: pod.facts.high,
+                above: best_effort
+                    .clone()
+                    .filter(|_| pod.facts.class == QosClass::BestEffort),
             });
             facts.push(pod.facts.clone());
             leaving.extend(pod.ends_at.map(|at| (id, at)));
@@ -146,14 +157,9 @@ impl Guarded {
                 self.pods.entry(id).or_insert(pod);
             }
         }
-        let levels = levels.iter().filter_map(|path| {
-            let held = self.fs.id(path).ok().and_then(|id| known.remove(&id));
-            held.or_else(|| self.open(path))
-        });
-        let levels: Vec<_> = levels.collect();
-        for level in &levels {
-            self.held.insert(level.id(), level.clone());
-        }
+        let levels: Vec<_> = burstable.into_iter().chain(best_effort).collect();
+        self.held
+            .extend(levels.iter().map(|level| (level.id(), level.clone())));
         self.thread.order(Order::Pods {
             roster: facts.into(),
             held,
@@ -235,9 +241,7 @@ impl Agent {
         let Some(roster) = self.engine.take_roster() else {
             return;
         };
-        let layout = &self.settings.policy.layout;
-        let levels = [QosClass::Burstable, QosClass::BestEffort].map(|class| layout.qos(class));
-        guarded.tell(roster, &levels);
+        guarded.tell(roster, &self.settings.policy.layout);
     }
 
     /// Leads the kernel's OOM killer, if it is time.

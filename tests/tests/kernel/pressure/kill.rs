@@ -20,6 +20,11 @@ const MIB: u64 = 256;
 
 /// Kills the pod, waits until it is empty and its memory is back, and prints how long that took. Gives what it still uses.
 fn killed(pods: &Pods, pod: &Pod, what: &str) -> u64 {
+    killed_below(pods, pod, None, what)
+}
+
+/// The same below a level whose CPU is limited.
+fn killed_below(pods: &Pods, pod: &Pod, level: Option<&Arc<MemoryCgroup>>, what: &str) -> u64 {
     let mut killer = RealKiller::new().unwrap();
     let mut alarms = Alarms::new().unwrap();
     let watch = Watch {
@@ -29,7 +34,14 @@ fn killed(pods: &Pods, pod: &Pod, what: &str) -> u64 {
     alarms.watch(&pod.cgroup, watch);
     let before = pods.number(pod, ControlFile::MemoryCurrent);
     let decided = now();
-    let outcome = kill(&mut killer, &pod.cgroup, pod.cgroup.id(), &RealClock, || ());
+    let outcome = kill(
+        &mut killer,
+        &pod.cgroup,
+        level,
+        pod.cgroup.id(),
+        &RealClock,
+        || (),
+    );
     let acted = now();
     let KillOutcome::Signalled {
         at, lifted, release, ..
@@ -100,6 +112,26 @@ fn a_hog_dies_and_its_memory_comes_back_busy_stopped_or_throttled() {
         let limit = pods.fs().read(at, ControlFile::CpuMax).unwrap();
         assert_eq!(limit.trim(), "max 100000", "the period is as it was");
     }
+}
+
+#[test]
+#[ignore = "needs the VM lab: cargo xtask test"]
+fn a_hog_dies_below_a_level_that_has_one_hundredth_of_a_cpu() {
+    let pods = Pods::new();
+    let level = pods.pod("level", &[]);
+    let pod = pods.pod("level/pod", &[]);
+    pods.spinner(&pod, MIB);
+    pods.fs()
+        .write(&level.at, ControlFile::CpuMax, "1000 100000")
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    killed_below(
+        &pods,
+        &pod,
+        Some(&level.cgroup),
+        "a hog whose level is at cpu.max 1 %",
+    );
+    assert_eq!(pods.read(&level, ControlFile::CpuMax).trim(), "max 100000");
 }
 
 #[test]

@@ -99,7 +99,15 @@ fn limits_are_lifted_once<H: Host>(host: &mut H) {
     if host.limit_cpu(&victim) {
         assert_eq!(host.killer().lift_cpu(&victim).unwrap(), 2);
         assert_eq!(host.killer().lift_cpu(&victim).unwrap(), 0);
+        host.limit_cpu(&victim);
+        assert!(host.killer().lift_cpu_above(&victim).unwrap());
+        assert_eq!(
+            host.killer().lift_cpu(&victim).unwrap(),
+            1,
+            "what is below has kept its own"
+        );
     }
+    assert!(!host.killer().lift_cpu_above(&victim).unwrap());
 }
 
 fn what_is_gone_is_told_as_gone<H: Host>(host: &mut H) {

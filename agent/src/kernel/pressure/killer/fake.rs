@@ -124,6 +124,13 @@ impl Killing for FakeKiller {
         Ok(std::mem::take(&mut subtree.limited))
     }
 
+    fn lift_cpu_above(&mut self, above: &FakeVictim) -> Result<bool, KillError> {
+        let subtree = self.change(KillStep::LiftCpu, *above)?;
+        let limited = subtree.limited > 0;
+        subtree.limited = subtree.limited.saturating_sub(1);
+        Ok(limited)
+    }
+
     fn release(&mut self, victim: &FakeVictim) -> Result<(), KillError> {
         let subtree = self.change(KillStep::Release, *victim)?;
         // The kernel refuses to touch what is not dying.

@@ -3,7 +3,7 @@
 //! **Problem.** SIGKILL frees nothing by itself: the victim has to run to end. One that may use a hundredth of a CPU takes
 //! half a minute for 512 MiB up to Linux 6.17, and one that is stopped, frozen or in deep sleep takes its time. **How.** All
 //! processes are killed in one system call (`cgroup.kill`), on a descriptor that was opened before; then the CPU limits of
-//! the subtree go, so that the victim can run; then its address spaces are taken apart by two other threads
+//! the subtree, and one that was put on its QoS class, go, so that the victim can run; then its address spaces are taken apart by two other threads
 //! (`process_mrelease`), the largest first. Limits are lifted after the signal and not before, or the victim would have all
 //! CPUs for a moment to take still more memory.
 //!
@@ -121,6 +121,12 @@ pub trait Killing {
     /// # Errors
     /// The kernel's; cgroups without the file are none.
     fn lift_cpu(&mut self, victim: &Self::Victim) -> Result<u32, KillError>;
+
+    /// Lifts `cpu.max` of a cgroup above a victim, and of that one alone; whether there was a limit.
+    ///
+    /// # Errors
+    /// The kernel's; a cgroup without the file has no limit.
+    fn lift_cpu_above(&mut self, above: &Self::Victim) -> Result<bool, KillError>;
 
     /// Has the memory of its dying processes released by others, without waiting for that.
     ///

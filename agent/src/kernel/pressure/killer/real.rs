@@ -80,6 +80,10 @@ impl Killing for RealKiller {
         Ok(lifted)
     }
 
+    fn lift_cpu_above(&mut self, above: &Self::Victim) -> Result<bool, KillError> {
+        lift(above.as_fd()).map_err(|errno| KillError::new(KillStep::LiftCpu, above.id(), errno))
+    }
+
     fn release(&mut self, victim: &Self::Victim) -> Result<(), KillError> {
         self.threads
             .release(victim)

@@ -5,6 +5,7 @@ mod attribution;
 mod blame;
 mod dying;
 mod growth;
+mod ladder;
 
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ pub(super) use attribution::attribution;
 pub(super) use blame::blame;
 pub(super) use dying::dying;
 pub(super) use growth::growth;
+pub(super) use ladder::ladder;
 
 /// So much anonymous memory.
 fn holds(anon: Mib) -> Work {
@@ -77,5 +79,5 @@ fn with_threshold(signal: Signal, at: ThresholdValue, grace: u64) -> EvictionPol
 
 /// All rows.
 pub(super) fn all() -> Vec<Scenario> {
-    [growth(), attribution(), blame(), dying(), agent()].concat()
+    [growth(), attribution(), blame(), dying(), agent(), ladder()].concat()
 }
