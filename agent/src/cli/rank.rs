@@ -45,6 +45,12 @@ pub(super) fn show(pressure: &PressureReport, wide: bool) -> String {
     }
     let short = pressure.need.as_ref().map_or_else(|| "nothing".to_owned(), need);
     facts.push(row("short of", short));
+    if !pressure.conditions.is_fine() {
+        facts.push(row(
+            "conditions",
+            format!("{}; new pods may have to wait", pressure.conditions),
+        ));
+    }
     for rung in &pressure.in_force {
         let whom = rung.pod.as_ref().map_or_else(|| "BestEffort".to_owned(), pod);
         let since = span(pressure.figures.at.since(rung.since));
@@ -219,6 +225,7 @@ mod tests {
             "memory gone       in 700.0ms, sure to 75%",
             "  by BestEffort   in 900.0ms, sure to 50%",
             "memory.available  60.0Mi, threshold 100Mi, met for 1.0s",
+            "conditions        MemoryPressure; new pods may have to wait",
             "in force          throttle on shop/hog for 2.0s",
             "first to die      shop/hog: 700Mi above its request of 0B; priority 0; its end frees 700Mi",
             "kernel takes      process 4242 hog (shop/hog/main), 180000 pages bad with oom_score_adj 1000; the pod that is \

@@ -71,6 +71,7 @@ pub(crate) fn pod(name: &str, containers: Vec<Container>) -> Pod {
         overhead: ResourceList::new(),
         restart_policy: RestartPolicy::Always,
         termination_grace: Duration::from_secs(30),
+        tolerates_memory_pressure: false,
     }
 }
 

@@ -10,6 +10,7 @@ pub mod cpu;
 pub mod cpusets;
 pub mod desired;
 pub mod eviction;
+pub mod kept_out;
 pub mod lifecycle;
 pub mod managers;
 pub mod numa;

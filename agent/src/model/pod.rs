@@ -56,6 +56,10 @@ pub struct Pod {
     pub restart_policy: RestartPolicy,
     /// From SIGTERM to SIGKILL.
     pub termination_grace: Duration,
+    /// Whether it may come to a node that is short of memory although it requests nothing: it tolerates the taint
+    /// `node.kubernetes.io/memory-pressure:NoSchedule`.
+    #[serde(default)]
+    pub tolerates_memory_pressure: bool,
 }
 
 impl Pod {

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::pressure::{
-    Act, Barred, DecisionRecord, Domain, Exhaustion, JournalReport, KernelChoice, KillTimes, Need,
-    NodeFigures, Outcome, PressureReport, RankedPod, Rung, RungInForce, Signal, TermReport, ThresholdReport,
+    Act, Barred, Conditions, DecisionRecord, Domain, Exhaustion, JournalReport, KernelChoice, KillTimes,
+    Need, NodeFigures, Outcome, PressureReport, RankedPod, Rung, RungInForce, Signal, TermReport,
+    ThresholdReport,
 };
 use super::{
     AgentCost, BootTime, Bytes, CgroupId, CgroupLimits, CgroupPath, CgroupReport, ContainerCpus,
@@ -204,6 +205,10 @@ pub fn pressure() -> PressureReport {
         profile: "plimsoll".to_owned(),
         oom_priority: "bands".to_owned(),
         dry_run: false,
+        conditions: Conditions {
+            memory: true,
+            ..Conditions::default()
+        },
         figures: NodeFigures {
             at: BootTime(Duration::from_secs(60)),
             capacity: Bytes::mib(1024),

@@ -200,6 +200,7 @@ impl Agent {
                 _ = usage.tick() => self.sample(),
             }
             self.hear_guard();
+            self.share_conditions();
             self.look_for_strangers();
             self.watch_fresh();
             self.share_roster();
@@ -233,6 +234,7 @@ impl Agent {
     }
 
     fn look_at_manifests(&mut self) {
+        self.share_conditions();
         let now = RealClock.now();
         match self.directory.rescan(now.0) {
             Ok(_) => {

@@ -33,6 +33,7 @@ use plimsoll::kernel::checkpoint::{CPUS, CheckpointFile};
 use plimsoll::kernel::process::LogFiles;
 use plimsoll::kernel::state_dir::StateDir;
 use plimsoll::metrics::{Format, Metrics};
+use plimsoll::model::pressure::Conditions;
 use plimsoll::model::{
     BootTime, Bytes, CgroupId, CgroupPath, ContainerName, ContainerPhase, ContainerReport, ControlFile,
     Controller, CpuSet, ExitStatus, HugePageSize, Intruder, MilliCpu, NodeCapacity, NodeReport, PodPhase,
@@ -52,8 +53,9 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// More calls than this for one moment, and the event loop spins.
 const CALLS: usize = 100;
 
-fn manifest(name: &str, spec: &str) -> String {
-    format!("{{apiVersion: v1, kind: Pod, metadata: {{name: {name}, uid: uid-{name}}}, spec: {{{spec}}}}}\n")
+fn manifest(namespace: &str, name: &str, spec: &str) -> String {
+    let metadata = format!("{{name: {name}, uid: uid-{name}, namespace: {namespace}}}");
+    format!("{{apiVersion: v1, kind: Pod, metadata: {metadata}, spec: {{{spec}}}}}\n")
 }
 
 /// The agent while it runs.
@@ -228,13 +230,19 @@ impl FakeNode {
 
     /// Writes the manifest of pod `name` with UID `uid-NAME`; `spec` is its spec in YAML's flow style.
     pub fn add(&mut self, name: &str, spec: &str) {
-        self.write(&format!("{name}.yaml"), &manifest(name, spec));
+        self.add_in("default", name, spec);
+    }
+
+    /// The same in another namespace.
+    pub fn add_in(&mut self, namespace: &str, name: &str, spec: &str) {
+        self.write(&format!("{name}.yaml"), &manifest(namespace, name, spec));
     }
 
     /// Writes the manifests of so many pods at once.
     pub fn add_all<'p>(&mut self, pods: impl IntoIterator<Item = (&'p str, &'p str)>) {
         for (name, spec) in pods {
-            fs::write(self.pods().join(format!("{name}.yaml")), manifest(name, spec)).unwrap();
+            let manifest = manifest("default", name, spec);
+            fs::write(self.pods().join(format!("{name}.yaml")), manifest).unwrap();
         }
         self.look();
     }
@@ -254,6 +262,15 @@ impl FakeNode {
         let taken = engine.evict(&uid, cgroup, grace, message.to_owned(), now);
         self.hear();
         taken
+    }
+
+    /// Makes the node short of something, or of nothing, as the watch over memory would tell it.
+    pub fn set_conditions(&mut self, conditions: Conditions) {
+        let now = self.now;
+        if let Some(Running { engine, .. }) = &mut self.running {
+            engine.set_conditions(conditions, now);
+        }
+        self.hear();
     }
 
     /// Has BestEffort pods held to so much CPU, or to nothing, as the watch over memory would.

@@ -346,6 +346,7 @@ fn a_pod_is_restarted_without_its_leftovers_and_stopped_against_its_will() {
         overhead: BTreeMap::new(),
         restart_policy: RestartPolicy::Always,
         termination_grace: Duration::ZERO,
+        tolerates_memory_pressure: false,
     };
     // Its first run leaves a child behind that ignores SIGTERM; its second run ignores SIGTERM itself.
     let mark = bed.logs.join("mark");

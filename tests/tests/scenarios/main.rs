@@ -12,6 +12,7 @@
 mod batch;
 mod evicted;
 mod exclusive;
+mod kept_out;
 mod killed;
 mod life;
 mod pressure;

@@ -68,6 +68,7 @@ fn pods() -> impl Strategy<Value = Pod> {
                 .collect();
             Pod {
                 termination_grace: Duration::from_secs(grace),
+                tolerates_memory_pressure: false,
                 ..pod(init, apps, policy)
             }
         },

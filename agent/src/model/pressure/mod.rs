@@ -5,6 +5,7 @@
 //! reclaimable slab are not in it. *Excess*: charge above request. *Rung*: one step of the ladder from the mildest act to the
 //! last. *Spent*: a victim whose end freed less than it should have; it is not taken again.
 
+mod conditions;
 mod decision;
 mod event;
 mod figures;
@@ -13,6 +14,7 @@ mod report;
 mod signal;
 mod snapshot;
 
+pub use conditions::Conditions;
 pub use decision::{Act, Barred, Decision, Domain, Need, Ranked, Rung, SpentCause, Term};
 pub use event::{DecisionRecord, KillTimes, Outcome};
 pub use figures::{Charge, FilesystemFigures, NodeFigures, PodFacts, PodFigures, Shield, StorageUse};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Barred, DecisionRecord, Need, NodeFigures, Rung, Signal, Term};
+use super::{Barred, Conditions, DecisionRecord, Need, NodeFigures, Rung, Signal, Term};
 use crate::model::{BootTime, Bytes, ContainerName, Namespace, OomScoreAdj, PodName, PodUid, QosClass};
 
 /// When memory is gone, at the rate at which it goes.
@@ -149,6 +149,8 @@ pub struct PressureReport {
     pub dry_run: bool,
     /// The figures that all of this rests on.
     pub figures: NodeFigures,
+    /// What the node is short of, or was a short time ago: new pods may be kept out for it.
+    pub conditions: Conditions,
     /// What is short, if anything is.
     pub need: Option<Need>,
     /// When the machine's memory is gone.

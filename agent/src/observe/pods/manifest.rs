@@ -16,6 +16,8 @@ use crate::model::{
 
 /// Annotations with this prefix are the agent's own; the others are not kept.
 const OWN_ANNOTATIONS: &str = "plimsoll.dev/";
+/// The taint of a node that is short of memory.
+const MEMORY_PRESSURE: &str = "node.kubernetes.io/memory-pressure";
 /// From SIGTERM to SIGKILL, where the manifest does not say.
 const DEFAULT_GRACE_SECONDS: u32 = 30;
 /// The largest user or group id that Kubernetes accepts.
@@ -70,6 +72,7 @@ pub(super) fn pod(root: &Field<'_>, uid: impl FnOnce() -> Result<PodUid, IdError
         overhead: amounts(&spec.field("overhead")),
         restart_policy: restart_policy(&spec.field("restartPolicy")),
         termination_grace: grace(&spec.field("terminationGracePeriodSeconds")),
+        tolerates_memory_pressure: tolerates_memory_pressure(&spec.field("tolerations")),
         uid: uid?,
         namespace: namespace?,
         name: name?,
@@ -251,6 +254,39 @@ fn grace(field: &Field<'_>) -> Duration {
         .integer(0, i32::MAX.into())
         .and_then(|seconds| u32::try_from(seconds).ok());
     Duration::from_secs(seconds.unwrap_or(DEFAULT_GRACE_SECONDS).into())
+}
+
+/// Whether one of a pod's tolerations is for the taint of a node that is short of memory.
+fn tolerates_memory_pressure(field: &Field<'_>) -> bool {
+    let items = field.items();
+    // All of them, so that every problem is told.
+    let meant = items.iter().filter(|item| is_for_memory_pressure(item));
+    meant.count() > 0
+}
+
+/// Source: Kubernetes, "Taints and Tolerations": without a key every taint is meant, without an effect every effect, and
+/// the taint has no value.
+fn is_for_memory_pressure(toleration: &Field<'_>) -> bool {
+    if !toleration.expect_mapping() {
+        return false;
+    }
+    let text = |name| toleration.field(name).text().filter(|text| !text.is_empty());
+    let (key, value, effect) = (text("key"), text("value"), text("effect"));
+    let any_value = match text("operator") {
+        Some("Exists") => true,
+        None | Some("Equal") => value.is_none() && key.is_some(),
+        // These compare numbers.
+        Some("Gt" | "Lt") => false,
+        Some(other) => {
+            toleration
+                .field("operator")
+                .problem(format!("{other:?} is no operator"), "write Exists or Equal");
+            false
+        }
+    };
+    any_value
+        && key.is_none_or(|key| key == MEMORY_PRESSURE)
+        && effect.is_none_or(|effect| effect == "NoSchedule")
 }
 
 fn identifier<T>(field: &Field<'_>, parse: fn(&str) -> Result<T, IdError>) -> Option<T> {

@@ -115,6 +115,7 @@ prop_compose! {
         overhead in amounts(),
         restart in prop_oneof![Just(RestartPolicy::Always), Just(RestartPolicy::OnFailure), Just(RestartPolicy::Never)],
         grace in 0..=0x7fff_ffff_u64,
+        tolerates in any::<bool>(),
     ) -> Pod {
         Pod {
             uid: uid.parse_as(),
@@ -130,6 +131,7 @@ prop_compose! {
             overhead,
             restart_policy: restart,
             termination_grace: std::time::Duration::from_secs(grace),
+            tolerates_memory_pressure: tolerates,
         }
     }
 }
@@ -156,6 +158,7 @@ fn written(pod: &Pod) -> Json {
             "initContainers": containers(&pod.init_containers), "containers": containers(&pod.containers),
             "resources": pod.resources, "restartPolicy": format!("{:?}", pod.restart_policy),
             "terminationGracePeriodSeconds": pod.termination_grace.as_secs(),
+            "tolerations": pod.tolerates_memory_pressure.then(|| json!([{"operator": "Exists"}])),
         },
     })
 }

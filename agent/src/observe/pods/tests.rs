@@ -131,6 +131,37 @@ fn anchors_in_earnest_work() {
 }
 
 #[test]
+fn a_toleration_of_the_memory_taint_is_found() {
+    let with = |tolerations: &str| GOOD.replace("spec:", &format!("spec:\n  tolerations: {tolerations}"));
+    let tolerates = |tolerations: &str| one(&with(tolerations)).tolerates_memory_pressure;
+    assert!(!one(GOOD).tolerates_memory_pressure);
+    for yes in [
+        "[{operator: Exists}]",
+        "[{key: other, operator: Exists}, {key: node.kubernetes.io/memory-pressure}]",
+        "[{key: node.kubernetes.io/memory-pressure, operator: Exists, effect: NoSchedule}]",
+        "[{key: node.kubernetes.io/memory-pressure, operator: Equal, value: ''}]",
+    ] {
+        assert!(tolerates(yes), "{yes}");
+    }
+    for no in [
+        "[]",
+        "[{}]",
+        "[{key: node.kubernetes.io/memory-pressure, operator: Exists, effect: NoExecute}]",
+        "[{key: node.kubernetes.io/disk-pressure, operator: Exists}]",
+        "[{key: node.kubernetes.io/memory-pressure, value: much}]",
+        "[{operator: Exists, effect: NoExecute}]",
+        "[{key: node.kubernetes.io/memory-pressure, operator: Gt, value: '3'}]",
+    ] {
+        assert!(!tolerates(no), "{no}");
+    }
+    let wrong = shown(&read(&with("[{operator: exists}, nonsense]")).errors);
+    assert!(
+        wrong.contains("\"exists\" is no operator") && wrong.contains("tolerations[1]"),
+        "{wrong}"
+    );
+}
+
+#[test]
 fn lists_of_pods_are_pods() {
     let item = GOOD.replace('\n', "\n    ");
     let list = format!(

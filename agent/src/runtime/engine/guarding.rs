@@ -6,11 +6,13 @@
 
 use std::collections::BTreeSet;
 
+use tracing::info;
+
 use super::{Engine, Managed};
 use crate::decide::oom_score_adj::oom_score_adj;
 use crate::decide::resources::{memory, pod_requests, storage};
 use crate::decide::shield::shield;
-use crate::model::pressure::PodFacts;
+use crate::model::pressure::{Conditions, PodFacts};
 use crate::model::{
     BootTime, CgroupId, CgroupPath, ContainerName, ControlFile, CpuPeriod, CpuQuota, KnobValue, Limit,
     MilliCpu, OomScoreAdj, QosClass,
@@ -119,6 +121,17 @@ impl Engine {
         } else if self.left_to_guard.remove(&known) {
             self.reread_paths([&known.0]);
         }
+        self.unsettled = true;
+        self.settle(now);
+    }
+
+    /// The node is short of this now: pods that do not run yet may have to wait until it is not.
+    pub fn set_conditions(&mut self, conditions: Conditions, now: BootTime) {
+        if self.conditions == conditions {
+            return;
+        }
+        info!(%conditions, "what the node is short of has changed");
+        self.conditions = conditions;
         self.unsettled = true;
         self.settle(now);
     }

@@ -70,6 +70,7 @@ use crate::kernel::checkpoint::CheckpointFile;
 use crate::kernel::process::{LogFiles, Process, Processes};
 use crate::kernel::state_dir::StateDir;
 use crate::metrics::AgentCounters;
+use crate::model::pressure::Conditions;
 use crate::model::{
     ActualTree, BootTime, Bytes, CgroupId, CgroupPath, ContainerName, ContainerPlacement, ControlFile,
     Controller, CpuSet, ForeignReport, MilliCpu, Namespace, NodeCapacity, OomRecord, PartitionKind, PodPhase,
@@ -251,6 +252,8 @@ pub struct Engine {
     left_to_guard: BTreeSet<(CgroupPath, ControlFile)>,
     /// The CPU that BestEffort pods are held to, or were once.
     best_effort_held: Option<Option<MilliCpu>>,
+    /// What the node is short of.
+    conditions: Conditions,
 }
 
 impl Engine {
@@ -303,6 +306,7 @@ impl Engine {
             roster_stale: true,
             left_to_guard: BTreeSet::new(),
             best_effort_held: None,
+            conditions: Conditions::default(),
         }
     }
 

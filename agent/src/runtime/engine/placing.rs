@@ -11,6 +11,7 @@ use crate::act::cgroups::{ApplyReport, apply};
 use crate::act::remove::RemoveProgress;
 use crate::decide::admission::admit;
 use crate::decide::desired::{Inputs, desired_tree};
+use crate::decide::kept_out::kept_out;
 use crate::decide::plan::{CgroupOp, Scope, Step, plan};
 use crate::kernel::cgroup_fs::errno_name;
 use crate::kernel::fault;
@@ -81,12 +82,19 @@ impl Engine {
         };
         let running = uids(Managed::takes_room);
         let given = uids(|managed| !managed.given.is_empty());
-        let candidates: Vec<_> = self
+        let mut candidates: Vec<_> = self
             .pods
             .values()
             .filter(|managed| managed.takes_part())
             .map(|managed| &managed.run.pod)
             .collect();
+        // Who runs stays; of the others nobody takes room from those who may come in.
+        let mut waiting = Vec::new();
+        candidates.retain(|pod| {
+            let refusal = kept_out(pod, self.conditions).filter(|_| !running.contains(&pod.uid));
+            waiting.extend(refusal.as_ref().map(|why| (pod.uid.clone(), Err(why.clone()))));
+            refusal.is_none()
+        });
         let allotment = &mut self.allotment;
         let mut lacking = BTreeMap::new();
         let answers = admit(&candidates, &running, &self.allocatable, |pod| {
@@ -102,7 +110,7 @@ impl Engine {
                 answer => answer.map(Some),
             }
         });
-        for (uid, answer) in answers {
+        for (uid, answer) in answers.into_iter().chain(waiting) {
             let Some(managed) = self.pods.get_mut(&uid) else {
                 continue;
             };
@@ -275,7 +283,8 @@ impl Engine {
 
 /// The refusal's reason, as one of a closed set that may be a label.
 fn refusal_label(refusal: &PodRefusal) -> &'static str {
-    const REASONS: [&str; 7] = [
+    const REASONS: [&str; 8] = [
+        "Evicted",
         "OutOfcpu",
         "OutOfmemory",
         "OutOfpods",

@@ -24,7 +24,7 @@ use super::decisions::Decisions;
 use super::engine::RosterPod;
 use super::guard::machine::HeldPod;
 use super::guard::outbox::News;
-use super::guard::thread::{GuardThread, Order, Start};
+use super::guard::thread::{GuardThread, Order, Start, View};
 use crate::config::Config;
 use crate::decide::badness::machine_total;
 use crate::decide::eviction::{EvictionPolicy, OomPriority};
@@ -35,7 +35,7 @@ use crate::kernel::clock::{Clock, RealClock};
 use crate::kernel::pressure::{Container, MemoryCgroup, ScoreKeeper, WriteDone, WriteOutcome};
 use crate::kernel::readiness::Readiness;
 use crate::metrics::PressureCounters;
-use crate::model::pressure::{Act, Decision, Owner};
+use crate::model::pressure::{Act, Conditions, Decision, Owner};
 use crate::model::{
     BootTime, CgroupId, CgroupPath, ContainerName, ControlFile, Layout, MilliCpu, QosClass,
 };
@@ -168,6 +168,13 @@ impl Guarded {
         });
     }
 
+    /// What the node is short of, as the guard last saw it; in a dry run nothing comes of that.
+    fn conditions(&self, view: Option<&View>, now: BootTime) -> Conditions {
+        let seen = view.iter().filter(|_| !self.policy.dry_run);
+        let signals = seen.flat_map(|view| view.state.standings.conditions(self.policy.transition, now));
+        signals.collect()
+    }
+
     /// Has the kernel's choice looked at, and led while memory runs short.
     fn steer(&mut self, now: BootTime) {
         let view = self.thread.view();
@@ -242,6 +249,15 @@ impl Agent {
             return;
         };
         guarded.tell(roster, &self.settings.policy.layout);
+    }
+
+    /// Tells the engine what the node is short of.
+    pub(super) fn share_conditions(&mut self) {
+        if let Some(guarded) = &self.guarded {
+            let now = RealClock.now();
+            let conditions = guarded.conditions(guarded.thread.view().as_ref(), now);
+            self.engine.set_conditions(conditions, now);
+        }
     }
 
     /// Leads the kernel's OOM killer, if it is time.

@@ -33,6 +33,7 @@ impl Guarded {
             }
             .to_owned(),
             dry_run: self.policy.dry_run,
+            conditions: self.conditions(view.as_ref(), now),
             kernel: self.kernel_choice(view.as_ref()),
             decisions: self.records.latest(),
             journal: self.records.journal(),
