@@ -15,6 +15,8 @@
 //! - A write that fails leaves no half record behind.
 
 mod codec;
+#[cfg(test)]
+mod killed;
 mod read;
 mod slot;
 #[cfg(test)]
