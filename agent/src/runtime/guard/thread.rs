@@ -4,6 +4,15 @@
 //! for it. **How.** A thread of its own, real-time, with its memory locked, that does nothing else. The main loop hands it
 //! orders ([`GuardThread::order`]) and takes its news ([`Outbox`]); neither ever waits for the other.
 //!
+//! **Triggers of stall** (PSI) stand on the machine, the pods' root and the two levels below it, and not on each pod. One
+//! with a window of a tenth of a second has the kernel run a real-time thread for its cgroup (`psimon`), a hundred times a
+//! second while anybody there waits: of hundreds of pods that is a burden when there is no CPU to spare. And it would wake
+//! nobody sooner. A pod waits for memory at its own limit, or because the machine has none. The first raises
+//! `memory.events`, on which every pod is watched: at the breach, where a trigger came 30 to 115 ms later (6.1, 6.12 and 7.2,
+//! no swap; with swap 60 ms). In the second all above it wait too: time that some task of a pod waits is time that some
+//! task of its level does, so that the level's trigger fires no later; and the probe of shortages tells of reclaim before
+//! anybody has waited for long. How long each pod waited is read with its figures at every full look, for blame.
+//!
 //! A pod that stands at its own limit raises an alarm every ten milliseconds for as long as it stands there. That is its own
 //! affair, and is looked at every [`LOCAL_GAP`] only.
 
@@ -334,7 +343,7 @@ impl Loop {
         }
         for level in levels {
             if !self.watched.contains(&level.id()) {
-                // A trigger costs a thread of the kernel: there is one for each level, and none for each pod.
+                // One for each level, and none for each pod: see above.
                 told_of(
                     &self.alarms.watch(
                         level,
