@@ -102,11 +102,11 @@ fn execute(options: Options) -> Result<u8, Failure> {
             log_level,
             log_format,
         } => {
-            let config = load(config.as_deref())?;
+            let config = rehearsing(load(config.as_deref())?, dry_run);
             log::start(log_format.into(), &log_level).map_err(Failure::usage)?;
             // The alternate form prints the causes too.
             let explained = |error: anyhow::Error| Failure::failed(format!("{error:#}"));
-            if dry_run {
+            if dry_run && once {
                 return print(&runtime::dry_run(&config).map_err(explained)?);
             }
             runtime::run(config, once).map_err(explained)?;
@@ -199,6 +199,12 @@ fn load(path: Option<&Path>) -> Result<Config, Failure> {
     };
     let text = node_facts::read_text(path).map_err(Failure::usage)?;
     config::parse(&text, &path.display().to_string()).map_err(Failure::usage)
+}
+
+/// The same with the ladder against memory pressure only rehearsed, if that is asked for; what the file says of it stands.
+fn rehearsing(mut config: Config, dry_run: bool) -> Config {
+    config.memory_pressure.dry_run |= dry_run;
+    config
 }
 
 fn configuration(action: &ConfigAction) -> Result<u8, Failure> {

@@ -32,8 +32,9 @@ pub(super) enum Command {
         /// Make one pass and end.
         #[arg(long)]
         once: bool,
-        /// Print the plan and touch nothing.
-        #[arg(long, requires = "once")]
+        /// Decide and record all that memory pressure would have done, and do none of it (memoryPressure.dryRun); pods are
+        /// placed and run. With --once: print the plan and touch nothing.
+        #[arg(long)]
         dry_run: bool,
         /// What to log: error, warn, info, debug, trace, or a list such as info,plimsoll::act=debug.
         #[arg(long, value_name = "FILTER", default_value = "info", env = "PLIMSOLL_LOG")]

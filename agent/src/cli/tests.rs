@@ -237,10 +237,29 @@ fn nothing_in_a_report_reaches_the_terminal_unescaped() {
 }
 
 #[test]
+fn a_dry_run_changes_what_is_done_about_memory_and_nothing_else() {
+    let dry_run = |arguments: &[&str]| match Options::try_parse_from(arguments).unwrap().command {
+        Command::Run { once, dry_run, .. } => (once, dry_run),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(dry_run(&["plimsoll", "run"]), (false, false));
+    assert_eq!(dry_run(&["plimsoll", "run", "--dry-run"]), (false, true));
+    assert_eq!(dry_run(&["plimsoll", "run", "--dry-run", "--once"]), (true, true));
+    assert!(!rehearsing(Config::default(), false).memory_pressure.dry_run);
+    let mut expected = Config::default();
+    expected.memory_pressure.dry_run = true;
+    let rehearsed = rehearsing(Config::default(), true);
+    assert_eq!(format!("{rehearsed:?}"), format!("{expected:?}"));
+    assert!(
+        rehearsing(rehearsed, false).memory_pressure.dry_run,
+        "as the file has it"
+    );
+}
+
+#[test]
 fn exit_status_tells_what_was_wrong() {
     let run = |arguments: &[&str]| main(arguments.iter().map(OsString::from));
     assert_eq!(run(&["plimsoll", "no-such-command"]), USAGE);
-    assert_eq!(run(&["plimsoll", "run", "--dry-run"]), USAGE);
     assert_eq!(run(&["plimsoll", "config"]), USAGE);
     assert_eq!(
         run(&["plimsoll", "config", "--check", "/nonexistent/plimsoll.yaml"]),
