@@ -2,10 +2,14 @@
 //!
 //! A model of what was measured, in steps of at most ten milliseconds: page cache goes first and costs its readers
 //! nothing but reads; what is anonymous goes to swap at a disk's pace, and everybody waits for that; without swap nothing
-//! is scanned and nobody stalls until the kernel kills, by resident memory and `oom_score_adj` of a process.
+//! is scanned and nobody stalls until the kernel kills, whom the model of its badness says.
+
+use plimsoll::decide::badness::kernel_choice;
+use plimsoll::model::pressure::{Owner, ProcessFigures};
+use plimsoll::model::{Bytes, ProcessIdentity};
 
 use super::chance::Chance;
-use super::pod::{Death, Mib, Phase, PodSpec, SimPod};
+use super::pod::{Death, Mib, Phase, PodSpec, SimPod, bytes};
 
 /// Below this much free memory background reclaim is woken, and below that allocations reclaim themselves.
 const LOW: Mib = 24.0;
@@ -401,16 +405,10 @@ impl Machine {
             if self.pods.iter().any(dies) {
                 return;
             }
-            let total = self.spec.capacity + self.spec.swap;
-            let points = |pod: &SimPod| {
-                let process = (pod.anon + pod.swap + pod.kernel) / pod.processes.max(1.0);
-                process + f64::from(pod.facts.oom_score_adj.0) * total / 1000.0
-            };
-            let alive = self
-                .pods
-                .iter_mut()
-                .filter(|pod| pod.processes >= 1.0 && pod.anon > 0.0);
-            let Some(victim) = alive.max_by(|a, b| points(a).total_cmp(&points(b))) else {
+            let processes = self.processes();
+            let total = bytes(self.spec.capacity + self.spec.swap);
+            let owner = kernel_choice(&processes, total).and_then(|chosen| processes[chosen].owner);
+            let Some(victim) = owner.map(|owner| &mut self.pods[owner.pod]) else {
                 return;
             };
             let part = 1.0 / victim.processes.max(1.0);
@@ -434,6 +432,29 @@ impl Machine {
             });
             self.alarm = true;
         }
+    }
+
+    /// One process of each pod, of which all have the same size.
+    fn processes(&self) -> Vec<ProcessFigures> {
+        let pods = self.pods.iter().enumerate();
+        let alive = pods.filter(|(_, pod)| pod.processes >= 1.0 && pod.anon > 0.0);
+        let process = |(place, pod): (usize, &SimPod)| ProcessFigures {
+            process: ProcessIdentity {
+                pid: u32::try_from(place + 2).unwrap_or(u32::MAX),
+                start_ticks: 1,
+            },
+            owner: Some(Owner {
+                pod: place,
+                container: 0,
+            }),
+            rss: bytes((pod.anon + pod.kernel) / pod.processes),
+            swap: bytes(pod.swap / pod.processes),
+            page_tables: Bytes(0),
+            oom_score_adj: pod.facts.oom_score_adj,
+            start: pod.facts.oom_score_adj,
+            exempt: false,
+        };
+        alive.map(process).collect()
     }
 
     /// SIGKILL to all of a pod; `lifted` when its CPU limit was lifted before.

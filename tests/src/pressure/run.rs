@@ -410,9 +410,12 @@ fn counterfactual(
     }
     let first = without.kernel_kills.first();
     verdict.check(first.is_some(), || "the kernel would not have killed".to_owned());
-    if let (Some(first), Would::Other(other)) = (first, would) {
-        verdict.check(first.pod == other, || {
-            format!("the kernel would have killed {}, not {other}", first.pod)
+    if let Some(first) = first
+        && would != Would::Somebody
+    {
+        let is_right = scenario.expect.victims.contains(&first.pod.as_str());
+        verdict.check(is_right == (would == Would::Right), || {
+            format!("the kernel would have killed {}", first.pod)
         });
     }
     let ours = world

@@ -55,7 +55,7 @@ pub struct Expect {
     pub freed_within: Option<f64>,
     /// Acts a minute, at most.
     pub acts: Option<usize>,
-    /// Without the guard the kernel would have killed; and, where it says so, somebody else.
+    /// Without the guard the kernel would have killed; and whom.
     pub kernel_would_kill: Option<Would>,
 }
 
@@ -64,8 +64,10 @@ pub struct Expect {
 pub enum Would {
     /// Somebody.
     Somebody,
-    /// An innocent pod.
-    Other(&'static str),
+    /// The right one: its formula and the order of victims agree.
+    Right,
+    /// An innocent pod, whichever: the formula does not see the one to blame.
+    Innocent,
 }
 
 /// A scenario.

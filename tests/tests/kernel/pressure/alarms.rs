@@ -181,7 +181,7 @@ fn a_machine_short_of_memory_wakes_before_the_kernel_kills() {
                     woken
                 })
             });
-            let outcome = kill(&mut killer, cgroup, cgroup.id(), &RealClock, || ());
+            let outcome = kill(&mut killer, cgroup, None, cgroup.id(), &RealClock, || ());
             let KillOutcome::Signalled { at, .. } = outcome else {
                 panic!("{outcome:?}");
             };

@@ -7,6 +7,14 @@ use plimsoll_tests::pressure::scenario::{Expect, Kernel, Scenario, Would};
 
 use super::{grows, grows_to, hog, holds, kill_of};
 
+/// The demos of the kernel's wrong victims, and of one where it is right.
+fn the_kernel_takes(whom: Would, right: &'static str) -> Expect {
+    Expect {
+        kernel_would_kill: Some(whom),
+        ..kill_of(right)
+    }
+}
+
 /// Who is to blame: rows 7, 11, 14 to 20, 26, 36, and the demos of the kernel's wrong victims.
 pub(in crate::pressure) fn blame() -> Vec<Scenario> {
     let innocent = || PodSpec::new("innocent", Burstable, 90.0, holds(60.0));
@@ -38,7 +46,7 @@ pub(in crate::pressure) fn blame() -> Vec<Scenario> {
         Scenario::new(
             "11 many small processes beside one large innocent (demo 1)",
             vec![small_processes(), innocent().with(|p| p.work.anon = 85.0)],
-            kill_of("many"),
+            the_kernel_takes(Would::Innocent, "many"),
         )
         .with(|s| s.seconds = 10.0),
         Scenario::new(
@@ -69,7 +77,7 @@ pub(in crate::pressure) fn blame() -> Vec<Scenario> {
             vec![tmpfs(), innocent()],
             Expect {
                 rung: Some(Rung::Evict),
-                ..kill_of("tmpfs")
+                ..the_kernel_takes(Would::Innocent, "tmpfs")
             },
         )
         .with(|s| s.seconds = 16.0),
@@ -79,7 +87,7 @@ pub(in crate::pressure) fn blame() -> Vec<Scenario> {
             Expect {
                 rung: Some(Rung::Evict),
                 spent: Some(SpentCause::Tmpfs),
-                ..kill_of("tmpfs")
+                ..the_kernel_takes(Would::Innocent, "tmpfs")
             },
         )
         .with(|s| s.seconds = 20.0),
@@ -123,16 +131,13 @@ pub(in crate::pressure) fn blame() -> Vec<Scenario> {
                 ),
                 PodSpec::new("tiny", BestEffort, 0.0, holds(5.0)),
             ],
-            Expect {
-                kernel_would_kill: Some(Would::Somebody),
-                ..kill_of("hog")
-            },
+            the_kernel_takes(Would::Innocent, "hog"),
         )
         .with(|s| s.seconds = 16.0),
         Scenario::new(
             "19 tiny BestEffort beside a Burstable hog (demo 3)",
             vec![hog(100.0), PodSpec::new("tiny", BestEffort, 0.0, holds(5.0))],
-            kill_of("hog"),
+            the_kernel_takes(Would::Right, "hog"),
         )
         .with(|s| s.seconds = 10.0),
         Scenario::new(
