@@ -134,7 +134,7 @@ fn from_the_wake_to_the_kill_signal_nothing_is_allocated() {
         reader.read(Sweep::Quick, &mut node, &mut figures).unwrap();
         reader.read(Sweep::Full, &mut node, &mut figures).unwrap();
         let again = reader.read_pod(60);
-        let outcome = kill(&mut killer, &victim, victim.id(), &RealClock, || {
+        let outcome = kill(&mut killer, &victim, None, victim.id(), &RealClock, || {
             evidence.put(&(victim.id(), &figures[60])).unwrap();
         });
         (woken, again.is_some(), outcome)
