@@ -36,9 +36,7 @@ use crate::kernel::pressure::{Container, MemoryCgroup, ScoreKeeper, WriteDone, W
 use crate::kernel::readiness::Readiness;
 use crate::metrics::PressureCounters;
 use crate::model::pressure::{Act, Conditions, Decision, Owner};
-use crate::model::{
-    BootTime, CgroupId, CgroupPath, ContainerName, ControlFile, Layout, MilliCpu, QosClass,
-};
+use crate::model::{BootTime, CgroupId, CgroupPath, ContainerName, ControlFile, Layout, MilliCpu, QosClass};
 use records::Records;
 use steerer::{Seen, Steerer};
 

@@ -176,7 +176,7 @@ fn steers_until_it_is_killed() {
         return;
     };
     let mut steerer = steerer(&pods, &state, Some(Mode::Bands));
-    steerer.look(seen(&pods, true), 1);
+    steerer.look(seen(&pods, true));
     until(|| false);
 }
 
@@ -213,7 +213,7 @@ fn what_a_killed_agent_had_steered_is_put_back_by_the_next() {
         steered += others;
         // Whoever comes next may not even be there to steer.
         let mut next = steerer(&path, state.path(), None);
-        next.look(seen(&path, false), 1);
+        next.look(seen(&path, false));
         drop(next);
         let back = pods.scores();
         for (pid, own) in &pods.own {
@@ -245,7 +245,7 @@ fn who_goes_on_steering_after_a_killed_agent_still_knows_what_there_was() {
     let path = pods.bed.path.clone();
     killed_at("scores.one-written:2", &path, state.path());
     let mut next = steerer(&path, state.path(), Some(Mode::Bands));
-    next.look(seen(&path, true), 1);
+    next.look(seen(&path, true));
     until(|| next.choice().is_some());
     let led = pods.scores();
     assert!(
@@ -310,7 +310,7 @@ fn a_choice_is_named_by_the_roster_that_was_looked_at() {
         names: names.clone().into(),
         total: Bytes::mib(1000),
         short: false,
-            now: BootTime::default(),
+        now: BootTime::default(),
     };
     let processes = [
         process(10, Some(owners[0]), Bytes::mib(10)),
