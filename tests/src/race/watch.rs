@@ -190,7 +190,9 @@ pub(super) fn watch(
             race.breaches = breaches.map_or_else(Vec::new, |breaches| breaches.seen());
             return Ok(race);
         }
-        let since_onset = race.onset.map_or(Duration::ZERO, |onset| race.lasted - onset);
+        let since_onset = race
+            .onset
+            .map_or(Duration::ZERO, |onset| race.lasted.saturating_sub(onset));
         thread::sleep(PERIOD.max(since_onset / EXACT));
     }
 }
