@@ -44,6 +44,9 @@ pub(super) fn figures(places: &Places) -> io::Result<Vec<Figure>> {
     Ok(of(&race))
 }
 
+/// The time of a stage, from the breach and the record of what was done.
+type Stage = fn(BootTime, &DecisionRecord) -> Option<Duration>;
+
 fn of(race: &Race) -> Vec<Figure> {
     let kills: Vec<_> = race
         .kills()
@@ -51,7 +54,7 @@ fn of(race: &Race) -> Vec<Figure> {
         .filter(|record| record.need.domain == Domain::Pods)
         .filter_map(|record| Some((race.onset_before(record)?, record)))
         .collect();
-    let stages: [(&str, fn(BootTime, &DecisionRecord) -> Option<Duration>); 4] = [
+    let stages: [(&str, Stage); 4] = [
         ("memory.high breached to decided", |breach, record| {
             Some(record.times.decided.since(breach))
         }),

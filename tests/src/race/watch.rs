@@ -1,6 +1,6 @@
 //! What is seen of the pods, from outside.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 use std::{fs, io, thread};
 
@@ -229,7 +229,7 @@ pub(super) fn text(file: &Path) -> String {
 }
 
 /// A file's number; 0 where it is gone.
-pub(super) fn number(file: &PathBuf) -> u64 {
+pub(super) fn number(file: &Path) -> u64 {
     text(file).trim().parse().unwrap_or_default()
 }
 
