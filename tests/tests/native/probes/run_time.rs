@@ -1,5 +1,6 @@
 //! CPU time and run-queue delay, at context switches.
 
+use std::cell::Cell;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use plimsoll::observe::probes::{ProbeEvent, Probes};
 
-use super::support::{TestCgroup, cpu_usage, id_of, run_in, schedstat, start, wait_until};
+use super::support::{TestCgroup, cpu_usage, id_of, run_in, schedstat, start, wait_until_told};
 
 /// Two busy processes on one CPU wait for each other half of the time. Nobody wakes them, so a probe at wake-ups
 /// would see nothing of it.
@@ -98,13 +99,14 @@ fn tolerance(file: Duration) -> Duration {
 /// that has been waited for may yet have to be switched out for the last time.
 fn counted(probes: &mut Probes, cgroup: &Path) -> Duration {
     let file = cpu_usage(cgroup);
-    let mut ours = Duration::ZERO;
-    wait_until("the last switch is counted", || {
+    let ours = Cell::new(Duration::ZERO);
+    let what = || format!("the last switch is counted: {:?} of {file:?} so far", ours.get());
+    wait_until_told(what, || {
         let sample = probes.snapshot().get(id_of(cgroup)).unwrap();
-        ours = sample.on_cpu.unwrap().value;
-        ours + tolerance(file) > file
+        ours.set(sample.on_cpu.unwrap().value);
+        ours.get() + tolerance(file) > file
     });
-    ours
+    ours.get()
 }
 
 /// The figures of a cgroup that is gone come with its removal.

@@ -129,10 +129,15 @@ pub(crate) fn schedstat(pid: u32) -> (Duration, Duration) {
 }
 
 /// Waits for a condition, which must come.
-pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, holds: impl FnMut() -> bool) {
+    wait_until_told(|| what.to_owned(), holds);
+}
+
+/// The same, with what is told of it when it does not come.
+pub(crate) fn wait_until_told(what: impl Fn() -> String, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !holds() {
-        assert!(Instant::now() < deadline, "timed out: {what}");
+        assert!(Instant::now() < deadline, "timed out: {}", what());
         std::io::stdout().flush().unwrap();
         std::thread::sleep(Duration::from_millis(2));
     }
