@@ -18,8 +18,10 @@ const RUNS: u64 = 50;
 const TO_GIVE: usize = 3;
 /// Pods at most.
 const PODS: usize = 4;
-/// How long an agent may live that does not come to its point.
-const LIFE: Duration = Duration::from_millis(1500);
+/// How long an agent may live that has done all that is wanted and has not come to its point: something follows yet.
+const IDLE: Duration = Duration::from_millis(500);
+/// How long one may take for all that is wanted; far more than it takes on the slowest machine.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where the agent ends itself.
 const POINTS: [&str; 11] = [
@@ -134,6 +136,22 @@ fn is_as_wanted(report: &NodeReport, wanted: &Wanted) -> bool {
         })
 }
 
+/// Waits until the agent has ended, or has nothing to do any more.
+fn await_end(host: &mut Host, wanted: &Wanted, told: &str) {
+    let (began, mut done) = (Instant::now(), None::<Instant>);
+    while host.agent.ended().unwrap().is_none() && done.is_none_or(|done| done.elapsed() < IDLE) {
+        let status = host.agent.status();
+        if done.is_none() && status.is_ok_and(|report| is_as_wanted(&report, wanted)) {
+            done = Some(Instant::now());
+        }
+        assert!(
+            began.elapsed() < PATIENCE,
+            "{told}: it neither ends nor comes to what is wanted"
+        );
+        sleep(Duration::from_millis(10));
+    }
+}
+
 /// That all CPUs are somebody's, once, in the agent's books and in the kernel's; what the exclusive containers have.
 fn accounts(host: &Host, wanted: &Wanted, told: &str) -> BTreeMap<String, (ProcessIdentity, CpuSet)> {
     let report = host.wait(|report| is_as_wanted(report, wanted));
@@ -188,10 +206,7 @@ fn wherever_it_is_killed_no_cpu_is_lost_or_doubled() {
             touched.extend(change(&host, &mut wanted, &mut random, &mut next));
             sleep(Duration::from_millis(50 * random.below(8) as u64));
         }
-        let started = Instant::now();
-        while started.elapsed() < LIFE && host.agent.ended().unwrap().is_none() {
-            sleep(Duration::from_millis(10));
-        }
+        await_end(&mut host, &wanted, &told);
         if host.agent.ended().unwrap().is_some() {
             *ended.entry(point).or_default() += 1;
         }
