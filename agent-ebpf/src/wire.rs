@@ -71,7 +71,8 @@ pub mod have {
     pub const PEAK: u32 = 1 << 6;
     /// `run`.
     pub const RUN: u32 = 1 << 7;
-    /// `run` was collected when nothing had run since the pass before: it is complete until something runs.
+    /// `run` was collected when nothing had run since the pass before, and nothing was on a CPU: it is complete until
+    /// something runs.
     pub const SETTLED: u32 = 1 << 8;
 }
 

@@ -7,6 +7,9 @@
 //! map before their place is given away. Each word only ever grows, and so what is collected never goes back. The
 //! order of these loads and stores is the program's (they are volatile) and the machine's (x86-64 keeps loads in
 //! order, and stores); a machine that does not would need barriers at both sides.
+//!
+//! A task that is on a CPU is counted when it leaves, whatever the kernel has charged by then: a collection is
+//! *complete* when no task of the cgroup was on a CPU whose totals were taken after looking.
 
 use core::ffi::c_void;
 use core::ptr;
@@ -18,6 +21,7 @@ use aya_ebpf::maps::Array;
 use aya_ebpf::programs::RawTracePointContext;
 use plimsoll_ebpf::account::place_of;
 use plimsoll_ebpf::fact;
+use plimsoll_ebpf::kernel::peek;
 use plimsoll_ebpf::wire::{Asked, RunTime};
 
 use crate::FACTS;
@@ -62,20 +66,31 @@ unsafe fn copy_place(place: *const Place, cgroup: u64, to: *mut RunTime) -> bool
 /// What a collection needs at each CPU.
 struct Collection {
     cgroup: u64,
+    /// Where the kernel has the cgroup; 0 when nobody asks whether the collection is complete.
+    address: u64,
+    /// Whether a task of the cgroup was on a CPU.
+    running: bool,
     /// What the CPUs so far have.
     sum: *mut RunTime,
     /// Room for what one has.
     part: *mut RunTime,
 }
 
-/// Adds up what all CPUs have counted for a cgroup. The agent makes one collection at a time.
+/// Adds up what all CPUs have counted for a cgroup, and tells whether that is complete, as far as its `address` is
+/// given. The agent makes one collection at a time.
 #[inline(always)]
-pub(crate) fn collect(cgroup: u64, sum: &mut RunTime) {
+pub(crate) fn collect(cgroup: u64, address: u64, sum: &mut RunTime) -> bool {
     let Some(part) = PART.get_ptr_mut(0) else {
-        return;
+        return false;
     };
     *sum = NOTHING;
-    let mut collection = Collection { cgroup, sum, part };
+    let mut collection = Collection {
+        cgroup,
+        address,
+        running: false,
+        sum,
+        part,
+    };
     let context = (&raw mut collection).cast();
     // A loop written out would be verified anew for every CPU, and with many exceed what the verifier is ready to do.
     // SAFETY: the callback has the helper's signature, and its context outlives the call.
@@ -87,16 +102,31 @@ pub(crate) fn collect(cgroup: u64, sum: &mut RunTime) {
             0,
         )
     };
+    !collection.running
 }
 
 /// Adds what one CPU has.
 unsafe extern "C" fn add_cpu(cpu: u32, collection: *mut Collection) -> i64 {
     // SAFETY: the context given to the helper; the maps' keys and values are of the types that they were made with.
     unsafe {
-        let Collection { cgroup, sum, part } = *collection;
+        let Collection {
+            cgroup,
+            address,
+            sum,
+            part,
+            ..
+        } = *collection;
         let at_hand = of_cpu(&CPU, &0_u32, cpu).cast::<Cpu>();
         if at_hand.is_null() {
             return 1;
+        }
+        if address != 0 {
+            // First of all: what leaves the CPU from here on came after, or is in what is copied below.
+            let task = ptr::read_volatile(&raw const (*at_hand).task);
+            let set: u64 = peek(task, fact!(task_cgroups));
+            if peek::<u64>(set, fact!(set_cgroup)) == address {
+                (*collection).running = true;
+            }
         }
         let place = (&raw const (*at_hand).places)
             .cast::<Place>()
@@ -122,6 +152,6 @@ fn ask(_ctx: RawTracePointContext) -> i32 {
         return 1;
     };
     // SAFETY: a map value, which the agent leaves alone until this has run.
-    unsafe { collect((*asked).cgroup, &mut (*asked).run) };
+    unsafe { collect((*asked).cgroup, 0, &mut (*asked).run) };
     0
 }

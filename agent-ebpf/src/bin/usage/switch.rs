@@ -9,6 +9,8 @@
 //! A task is known by its address. It leaves the CPU through this tracepoint before it can end, and so the address
 //! that leaves is the task that came in.
 
+use core::ptr;
+
 use aya_ebpf::EbpfContext;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
@@ -35,7 +37,8 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
             Cpu::account(cpu, cgroup_of(prev), run, delay);
         }
         let idle = field::<u32>(next, fact!(task_pid)) == 0;
-        (*cpu).task = if idle { 0 } else { next as u64 };
+        // After what it ends has been counted: a collection looks here first.
+        ptr::write_volatile(&raw mut (*cpu).task, if idle { 0 } else { next as u64 });
         (*cpu).delay_nsec = field(next, fact!(task_run_delay));
         (*cpu).run_nsec = field(next, fact!(task_run_time));
     }

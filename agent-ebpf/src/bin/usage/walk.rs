@@ -258,10 +258,11 @@ fn visit(at: &mut Position, head: &Head) -> bool {
         // No task of it ran since the last pass, so none was switched out.
         record.have |= collected;
     } else if at.run_counted == 1 {
-        collect::collect(record.id, &mut record.run);
+        let complete = collect::collect(record.id, if idle { cgroup } else { 0 }, &mut record.run);
         record.have |= have::RUN;
-        // Its CPU time is charged a moment before the switch is counted: one pass may see the one without the other.
-        if idle {
+        // A task may stay on a CPU without being charged anything: on a virtual machine the host may have stopped the
+        // CPU, and does not count what it took.
+        if idle && complete {
             record.have |= have::SETTLED;
         }
     }

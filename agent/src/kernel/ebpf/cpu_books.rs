@@ -10,6 +10,8 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{Ordering, fence};
+use std::thread;
+use std::time::Duration;
 
 use aya::maps::{Array, HashMap, Map, MapData};
 use aya::programs::tp_btf::BtfTracePointLinkId;
@@ -29,6 +31,10 @@ const OBJECT: Object = Object::Foreign;
 
 /// How often books are tried again that are being written.
 const TRIES: usize = 1000;
+/// How often and how far apart they are tried after that: a virtual CPU that its host stopped while it wrote keeps them
+/// open until it goes on.
+const LATE_TRIES: usize = 100;
+const LATE: Duration = Duration::from_micros(200);
 
 /// The program that gives a CPU to an owner.
 const ADOPT: &str = "adopt";
@@ -204,10 +210,13 @@ impl CpuBooks {
     }
 
     /// The books of a CPU and a time shortly before they were so. None for a CPU that there cannot be, and when the
-    /// books could not be read whole, each time being written again.
+    /// books could not be read whole, each time being written, for tens of milliseconds.
     #[must_use]
     pub fn read(&self, cpu: CpuId) -> Option<(BootTime, ForeignCpu)> {
-        for _ in 0..TRIES {
+        for tried in 0..TRIES + LATE_TRIES {
+            if tried >= TRIES {
+                thread::sleep(LATE);
+            }
             // The time comes first: what the present user has used until then, it has used.
             let now = RealClock.now();
             let before = self.books.read(cpu.index())?.sequence;

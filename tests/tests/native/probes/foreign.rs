@@ -260,7 +260,6 @@ fn who_is_there_now_is_told_and_when_the_last_one_left() {
     let _aside = Aside::from(bed.cpu);
     let pod_id = id_of(&pod);
     wait_until("the burner is told", || {
-        // A CPU whose books were being written at each try counts as unwatched too, for a moment.
         let presence = bed.foreign().present(&cpus);
         assert!(
             presence.intruders.iter().all(|task| task.pid != owner),

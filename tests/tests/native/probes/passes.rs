@@ -2,9 +2,14 @@
 
 use std::fs;
 
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
+use plimsoll::kernel::ebpf::{KernelTypes, Loaded, OBJECTS, Walker, open_directory};
 use plimsoll::model::{CgroupId, Source};
+use plimsoll_ebpf::Object;
+use plimsoll_ebpf::wire::have;
 
-use super::support::{TestCgroup, cpu_usage, id_of, run_in, start};
+use super::support::{TestCgroup, cpu_usage, id_of, run_in, schedstat, start, wait_until};
 
 const WHY: &str = "needs root and the eBPF objects: cargo xtask test";
 
@@ -115,4 +120,68 @@ fn a_root_that_was_removed_gives_no_figures_of_another() {
     let again = parent.child("root");
     assert_ne!(id_of(&again), CgroupId(0));
     assert!(probes.snapshot().is_empty());
+}
+
+/// A task is charged at the timer's ticks, counted when it leaves the CPU, and may leave without being charged again:
+/// as long as it is there, what was collected for its cgroup is not all.
+#[test]
+#[ignore = "needs root and the eBPF objects: cargo xtask test"]
+fn what_is_on_a_cpu_is_not_taken_for_settled() {
+    let root = TestCgroup::new();
+    let leaf = root.child("leaf");
+    let types = KernelTypes::read().unwrap();
+    let survey = types.survey().unwrap();
+    let usage = Loaded::open(Object::Usage, OBJECTS, &survey.facts[&Object::Usage], &types).unwrap();
+    let mut walker = Walker::new(usage, &types, &open_directory(&root.0).unwrap()).unwrap();
+    walker
+        .count_run_time(&types, |name| (name == "sched_switch").then(|| name.to_owned()))
+        .unwrap();
+    let settled = |walker: &mut Walker| {
+        let records = walker.pass().unwrap().records;
+        let record = records.iter().find(|record| record.id == id_of(&leaf).0).unwrap();
+        (record.cpu_nsec, record.have & have::SETTLED != 0)
+    };
+
+    let mut burner = run_in(&leaf, "exec taskset -c 0 sh -c 'while :; do :; done'");
+    let pid = burner.id();
+    keep_off_the_first_cpu();
+    wait_until("the burner is in its cgroup", || settled(&mut walker).0 > 0);
+    let mut stood_still = 0;
+    wait_until("passes between two charges of one turn on the CPU", || {
+        let turn = || {
+            let read = |file| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap();
+            let came = read("schedstat").split_whitespace().last().unwrap().to_owned();
+            let status = read("status");
+            let left = status
+                .lines()
+                .filter_map(|line| line.split_once("_ctxt_switches:"))
+                .map(|(_, times)| times.trim().to_owned());
+            (came, left.collect::<Vec<_>>())
+        };
+        let (before, ran) = (turn(), schedstat(pid).0);
+        let mut passes = vec![settled(&mut walker)];
+        while schedstat(pid).0 == ran {
+            passes.push(settled(&mut walker));
+        }
+        if turn() == before {
+            // It was on the CPU all the time.
+            for (pass, next) in passes.iter().zip(&passes[1..]) {
+                stood_still += u32::from(pass.0 == next.0);
+                assert!(!next.1, "settled at {next:?} after {pass:?}, and the burner runs");
+            }
+        }
+        stood_still > 2
+    });
+    burner.kill().unwrap();
+    burner.wait().unwrap();
+    wait_until("all is settled once nothing runs", || settled(&mut walker).1);
+}
+
+/// The first CPU is the burner's: who makes passes there sees that it does not run.
+fn keep_off_the_first_cpu() {
+    let mut others = CpuSet::new();
+    for cpu in 1..CpuSet::count() {
+        others.set(cpu).unwrap();
+    }
+    sched_setaffinity(Pid::from_raw(0), &others).expect("a second CPU");
 }
