@@ -99,6 +99,8 @@ facts! {
             task_pid: Offset(&["task_struct.pid"]),
             task_run_delay: Offset(&["task_struct.sched_info.run_delay"]),
             task_run_time: Offset(&["task_struct.se.sum_exec_runtime"]),
+            task_turn: Offset(&["task_struct.se.prev_sum_exec_runtime"]),
+            task_priority: Offset(&["task_struct.prio"]),
             task_cgroups: TASK_CGROUPS,
             set_cgroup: SET_CGROUP,
         }

@@ -8,6 +8,11 @@
 //!
 //! A task is known by its address. It leaves the CPU through this tracepoint before it can end, and so the address
 //! that leaves is the task that came in.
+//!
+//! Unless the kernel did not tell of its coming: there are vendors' kernels that say nothing of a task of their own
+//! when it leaves, and so nothing of who comes after it. What such a task ran in this turn is known all the same to the
+//! fair scheduler (`se.prev_sum_exec_runtime` is its run time at the turn's beginning), and counts; how long it had
+//! waited is not known, and does not.
 
 use core::ptr;
 
@@ -18,7 +23,10 @@ use plimsoll_ebpf::fact;
 use plimsoll_ebpf::kernel::field;
 
 use crate::FACTS;
-use crate::totals::Cpu;
+use crate::totals::{Cpu, IDLE, UNSEEN};
+
+/// The first priority of the fair scheduler: those below are of real-time tasks.
+const FAIR: u32 = 100;
 
 #[btf_tracepoint(function = "sched_switch")]
 fn sched_switch(ctx: BtfTracePointContext) -> i32 {
@@ -34,11 +42,17 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
         if (*cpu).task == prev as u64 {
             let delay = field::<u64>(prev, fact!(task_run_delay)) - (*cpu).delay_nsec;
             let run = field::<u64>(prev, fact!(task_run_time)) - (*cpu).run_nsec;
-            Cpu::account(cpu, cgroup_of(prev), run, delay);
+            Cpu::account(cpu, cgroup_of(prev), run, Some(delay));
+        } else if (*cpu).task != UNSEEN
+            && field::<u32>(prev, fact!(task_pid)) != 0
+            && field::<u32>(prev, fact!(task_priority)) >= FAIR
+        {
+            let run = field::<u64>(prev, fact!(task_run_time)) - field::<u64>(prev, fact!(task_turn));
+            Cpu::account(cpu, cgroup_of(prev), run, None);
         }
         let idle = field::<u32>(next, fact!(task_pid)) == 0;
         // After what it ends has been counted: a collection looks here first.
-        ptr::write_volatile(&raw mut (*cpu).task, if idle { 0 } else { next as u64 });
+        ptr::write_volatile(&raw mut (*cpu).task, if idle { IDLE } else { next as u64 });
         (*cpu).delay_nsec = field(next, fact!(task_run_delay));
         (*cpu).run_nsec = field(next, fact!(task_run_time));
     }

@@ -40,10 +40,15 @@ pub(crate) const NOTHING: RunTime = RunTime {
     delays: [0; DELAY_BUCKETS],
 };
 
+/// In a task's stead: no switch has been seen on the CPU yet, and the one on it may have been there for hours.
+pub(crate) const UNSEEN: u64 = 0;
+/// In a task's stead: the idle one.
+pub(crate) const IDLE: u64 = 1;
+
 /// What is counted on one CPU.
 #[repr(C)]
 pub(crate) struct Cpu {
-    /// The task that was seen coming in, as an address that is only compared; 0 when none or the idle one.
+    /// The task that was seen coming in, as an address that is only compared; or [`UNSEEN`] or [`IDLE`].
     pub(crate) task: u64,
     /// Its `sched_info.run_delay` at that moment.
     pub(crate) delay_nsec: u64,
@@ -71,12 +76,12 @@ impl Cpu {
         CPU.get_ptr_mut(0)
     }
 
-    /// Adds to the totals of a cgroup.
+    /// Adds to the totals of a cgroup; the delay only when it is known.
     ///
     /// # Safety
     /// `cpu` is this CPU's own, and nothing else runs on the CPU meanwhile.
     #[inline(always)]
-    pub(crate) unsafe fn account(cpu: *mut Self, cgroup: u64, run: u64, delay: u64) {
+    pub(crate) unsafe fn account(cpu: *mut Self, cgroup: u64, run: u64, delay: Option<u64>) {
         // SAFETY: by the caller; the place is below their number.
         unsafe {
             let place = (&raw mut (*cpu).places).cast::<Place>().add(place_of(cgroup));
@@ -120,13 +125,15 @@ impl Cpu {
 /// # Safety
 /// This CPU's own totals.
 #[inline(always)]
-unsafe fn add(total: *mut RunTime, run: u64, delay: u64) {
+unsafe fn add(total: *mut RunTime, run: u64, delay: Option<u64>) {
     // SAFETY: by the caller; the bucket is below the number of buckets, which the mask tells the verifier.
     unsafe {
         (*total).run_nsec += run;
-        (*total).delay_nsec += delay;
-        let bucket = delay_bucket(delay) & (DELAY_BUCKETS - 1);
-        *(&raw mut (*total).delays).cast::<u64>().add(bucket) += 1;
+        if let Some(delay) = delay {
+            (*total).delay_nsec += delay;
+            let bucket = delay_bucket(delay) & (DELAY_BUCKETS - 1);
+            *(&raw mut (*total).delays).cast::<u64>().add(bucket) += 1;
+        }
     }
 }
 

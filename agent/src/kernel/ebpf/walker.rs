@@ -113,7 +113,7 @@ impl Walker {
         }
         self.loaded.run("ask", RawTracePointRunOptions::default())?;
         let counted = self.asked.read(0).map(|asked| asked.run);
-        Ok(counted.filter(|run| run.delays.iter().any(|switches| *switches > 0)))
+        Ok(counted.filter(|run| run.run_nsec > 0 || run.delays.iter().any(|switches| *switches > 0)))
     }
 
     /// Forgets what was counted for a cgroup.
