@@ -69,7 +69,7 @@ struct Collection {
     /// Where the kernel has the cgroup; 0 when nobody asks whether the collection is complete.
     address: u64,
     /// Whether a task of the cgroup was on a CPU.
-    running: bool,
+    running: u32,
     /// What the CPUs so far have.
     sum: *mut RunTime,
     /// Room for what one has.
@@ -87,7 +87,7 @@ pub(crate) fn collect(cgroup: u64, address: u64, sum: &mut RunTime) -> bool {
     let mut collection = Collection {
         cgroup,
         address,
-        running: false,
+        running: 0,
         sum,
         part,
     };
@@ -102,7 +102,7 @@ pub(crate) fn collect(cgroup: u64, address: u64, sum: &mut RunTime) -> bool {
             0,
         )
     };
-    !collection.running
+    collection.running == 0
 }
 
 /// Adds what one CPU has.
@@ -125,7 +125,7 @@ unsafe extern "C" fn add_cpu(cpu: u32, collection: *mut Collection) -> i64 {
             let task = ptr::read_volatile(&raw const (*at_hand).task);
             let set: u64 = peek(task, fact!(task_cgroups));
             if peek::<u64>(set, fact!(set_cgroup)) == address {
-                (*collection).running = true;
+                (*collection).running = 1;
             }
         }
         let place = (&raw const (*at_hand).places)

@@ -258,13 +258,11 @@ fn visit(at: &mut Position, head: &Head) -> bool {
         // No task of it ran since the last pass, so none was switched out.
         record.have |= collected;
     } else if at.run_counted == 1 {
-        let complete = collect::collect(record.id, if idle { cgroup } else { 0 }, &mut record.run);
-        record.have |= have::RUN;
+        // Without branches, each of which has the verifier go through all that follows once more.
+        let complete = collect::collect(record.id, cgroup * u64::from(idle), &mut record.run);
         // A task may stay on a CPU without being charged anything: on a virtual machine the host may have stopped the
         // CPU, and does not count what it took.
-        if idle && complete {
-            record.have |= have::SETTLED;
-        }
+        record.have |= have::RUN | have::SETTLED * u32::from(idle & complete);
     }
     if at.records == 1 {
         at.memory = u32::from(memory::enabled(cgroup, &FACTS));

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::tests::apply;
 use super::*;
 use crate::decide::badness::NEVER;
+use crate::decide::rank::fixtures::{TestPod, in_line};
 use crate::model::pressure::{Barred, Shield};
 use crate::model::{ProcessIdentity, QosClass};
 
@@ -81,24 +82,16 @@ fn scene(written: bool) -> impl Strategy<Value = Scene> {
             exempt: false,
         };
         for (number, (class, adj, shielded, barred, processes)) in pods.into_iter().enumerate() {
-            let test = crate::decide::rank::fixtures::TestPod {
+            let test = TestPod {
                 class: Some(class),
                 shield: shielded.then_some(Shield::Protected),
-                ..crate::decide::rank::fixtures::TestPod::new(number, 1)
+                ..TestPod::new(number, 1)
             };
             scene.roster.push(test.facts());
             let why = if shielded { Barred::Shielded } else { Barred::Spent };
-            scene.order.push(Ranked {
-                pod: number,
-                barred: (shielded || barred).then_some(why),
-                charge: Bytes(0),
-                excess: Bytes(0),
-                growth: 0.0,
-                confidence: 0.0,
-                urgency: 0.0,
-                freeable: Bytes(0),
-                freed_by_kill: Bytes(0),
-            });
+            scene
+                .order
+                .push(in_line(number, (shielded || barred).then_some(why)));
             scene
                 .processes
                 .extend(processes.into_iter().map(|(pages, odd, other, container, now)| {

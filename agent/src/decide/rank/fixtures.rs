@@ -96,6 +96,21 @@ impl TestPod {
     }
 }
 
+/// A pod by its place in line alone, without figures.
+pub(crate) fn in_line(pod: usize, barred: Option<Barred>) -> Ranked {
+    Ranked {
+        pod,
+        barred,
+        charge: Bytes(0),
+        excess: Bytes(0),
+        growth: 0.0,
+        confidence: 0.0,
+        urgency: 0.0,
+        freeable: Bytes(0),
+        freed_by_kill: Bytes(0),
+    }
+}
+
 /// So much memory has to come free.
 pub(crate) fn short_of(deficit: Bytes) -> Need {
     Need {

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use super::*;
-use crate::decide::rank::fixtures::TestPod;
+use crate::decide::rank::fixtures::{TestPod, in_line};
 use crate::kernel::pressure::MemoryCgroup;
 use crate::kernel::process::CgroupBed;
 use crate::metrics::Metrics;
@@ -43,17 +43,7 @@ fn seen(pods: &Path, short: bool) -> Seen {
         };
         pod.facts()
     });
-    let order = (0..CONTAINERS.len()).map(|pod| Ranked {
-        pod,
-        barred: None,
-        charge: Bytes(0),
-        excess: Bytes(0),
-        growth: 0.0,
-        confidence: 0.0,
-        urgency: 0.0,
-        freeable: Bytes(0),
-        freed_by_kill: Bytes(0),
-    });
+    let order = (0..CONTAINERS.len()).map(|pod| in_line(pod, None));
     let containers = CONTAINERS.iter().enumerate().map(|(pod, name)| Container {
         owner: Owner { pod, container: 0 },
         cgroup: Arc::new(cgroup(&pods.join(name))),
