@@ -5,3 +5,4 @@ pub mod kill;
 pub mod launch;
 pub mod partition;
 pub mod remove;
+pub mod undo;

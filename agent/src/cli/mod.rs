@@ -2,7 +2,7 @@
 //!
 //! Exit status: 0 done; 1 the command failed, or `check` found that the main job cannot be done, or `plan`
 //! that not every pod has a place, or `cpu import` that not every container could be taken over, or `replay` that a
-//! decision would differ or none was compared; 64 (`EX_USAGE`) the command line or the configuration is wrong, and nothing was started; 69 (`EX_UNAVAILABLE`) no agent answers.
+//! decision would differ or none was compared, or `restore` that something could not be put back; 64 (`EX_USAGE`) the command line or the configuration is wrong, and nothing was started; 69 (`EX_UNAVAILABLE`) no agent answers.
 
 mod ask;
 mod check;
@@ -16,6 +16,7 @@ mod plan;
 mod pressure_words;
 mod rank;
 mod replay;
+mod restore;
 mod status;
 mod table;
 mod words;
@@ -186,6 +187,7 @@ fn execute(options: Options) -> Result<u8, Failure> {
             output,
         } => plan(&topology, &pods, &load(config.as_deref())?, output),
         Command::Config(action) => configuration(&action),
+        Command::Restore { dry_run, state_dir } => restore(state_dir.as_deref(), dry_run),
         Command::Discover { output } => discover(output),
         Command::Metrics => print(&families::markdown_table()),
         Command::Version => print(&format!("plimsoll {}\n", env!("CARGO_PKG_VERSION"))),
@@ -253,6 +255,15 @@ fn discover(output: Output) -> Result<u8, Failure> {
         Output::Json => print(&to_json(&roots)?),
         Output::Table | Output::Wide => print(&discover::show(&roots)),
     }
+}
+
+/// Puts back what an agent changed.
+fn restore(state_dir: Option<&Path>, dry_run: bool) -> Result<u8, Failure> {
+    let default = Config::default().state_dir;
+    let report = runtime::restore(state_dir.unwrap_or(&default), dry_run);
+    let report = report.map_err(|error| Failure::failed(format!("{error:#}")))?;
+    print(&restore::show(&report))?;
+    Ok(if report.is_complete() { DONE } else { FAILED })
 }
 
 /// The map of this machine with the owners that its agent tells, or of one whose files were saved. That nobody tells

@@ -14,7 +14,8 @@ use crate::kernel::log::LogFormat;
     arg_required_else_help = true,
     after_help = "Exit status: 0 done, 1 failed (check: the main job cannot be done; plan: not every pod \
                   has a place; cpu import: not every container was taken over; replay: \
-                  a decision would differ, or none was compared), 64 wrong command line or \
+                  a decision would differ, or none was compared; restore: something could not be put \
+                  back), 64 wrong command line or \
                   configuration, 69 no agent answers."
 )]
 pub(super) struct Options {
@@ -58,6 +59,18 @@ pub(super) enum Command {
     Discover {
         #[arg(long, short, value_enum, default_value_t)]
         output: Output,
+    },
+    /// Put back what an agent changed in cgroups that are not its own, with no agent at work.
+    ///
+    /// A value is put back where the agent's is still there; what somebody else wrote since stays. What was put back is
+    /// forgotten, so that nothing is left of the agent.
+    Restore {
+        /// Say what would be put back, and change nothing. An agent may be at work meanwhile.
+        #[arg(long)]
+        dry_run: bool,
+        /// The agent's stateDir.
+        #[arg(long, value_name = "DIR")]
+        state_dir: Option<PathBuf>,
     },
     /// Show the running agent's pods.
     ///

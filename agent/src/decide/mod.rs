@@ -9,6 +9,7 @@ pub mod conversions;
 pub mod cpu;
 pub mod cpusets;
 pub mod desired;
+pub mod drift;
 pub mod eviction;
 pub mod kept_out;
 pub mod lifecycle;
@@ -17,6 +18,7 @@ pub mod numa;
 pub mod oom_priority;
 
 pub mod oom_score_adj;
+pub mod ownership;
 pub mod plan;
 pub mod policy;
 pub mod pressure;
@@ -27,6 +29,7 @@ pub mod replay;
 pub mod resources;
 pub mod shield;
 pub mod tripwire;
+pub mod undo;
 
 #[cfg(test)]
 pub(crate) mod fixtures;

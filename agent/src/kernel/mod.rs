@@ -25,3 +25,4 @@ pub mod readiness;
 pub mod running;
 pub mod state_dir;
 mod sys;
+pub mod undo;

@@ -76,12 +76,27 @@ impl HugePageSize {
             n => format!("{}KB", n >> 10),
         }
     }
+
+    /// The size behind that part of a name, if it is one.
+    #[must_use]
+    pub fn from_file_part(part: &str) -> Option<Self> {
+        let shift = match part.get(part.len().checked_sub(2)?..)? {
+            "KB" => 10,
+            "MB" => 20,
+            "GB" => 30,
+            _ => return None,
+        };
+        let number: u64 = part[..part.len() - 2].parse().ok()?;
+        let size = Self(number.checked_mul(1 << shift)?);
+        (size.file_part() == part).then_some(size)
+    }
 }
 
 macro_rules! control_files {
     ($($(#[$doc:meta])* $variant:ident = $name:literal, $controller:expr;)*) => {
         /// An interface file of a cgroup directory.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
         pub enum ControlFile {
             $($(#[$doc])* $variant,)*
             /// `hugetlb.<size>.max`: limit on huge pages of one size in use.
@@ -98,6 +113,21 @@ macro_rules! control_files {
                     $(Self::$variant => Cow::Borrowed($name),)*
                     Self::HugetlbMax(size) => format!("hugetlb.{}.max", size.file_part()).into(),
                     Self::HugetlbRsvdMax(size) => format!("hugetlb.{}.rsvd.max", size.file_part()).into(),
+                }
+            }
+
+            /// The file of that name, if it is one the agent knows.
+            #[must_use]
+            pub fn from_name(name: &str) -> Option<Self> {
+                match name {
+                    $($name => Some(Self::$variant),)*
+                    _ => {
+                        let of_size = name.strip_prefix("hugetlb.")?.strip_suffix(".max")?;
+                        match of_size.strip_suffix(".rsvd") {
+                            Some(size) => HugePageSize::from_file_part(size).map(Self::HugetlbRsvdMax),
+                            None => HugePageSize::from_file_part(of_size).map(Self::HugetlbMax),
+                        }
+                    }
                 }
             }
 
@@ -182,8 +212,57 @@ control_files! {
     PidsMax = "pids.max", Some(Controller::Pids);
 }
 
+/// A text is no name of a file that the agent knows.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no interface file that is known")]
+pub struct ControlFileError(String);
+
+impl TryFrom<String> for ControlFile {
+    type Error = ControlFileError;
+    fn try_from(name: String) -> Result<Self, ControlFileError> {
+        Self::from_name(&name).ok_or(ControlFileError(name))
+    }
+}
+
+impl From<ControlFile> for String {
+    fn from(file: ControlFile) -> Self {
+        file.name().into_owned()
+    }
+}
+
 impl fmt::Display for ControlFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_found_back_by_its_name_and_nothing_else_is() {
+        let sizes = [64 << 10, 2 << 20, 1 << 30, 16 << 30].map(HugePageSize);
+        let huge = sizes.map(|size| [ControlFile::HugetlbMax(size), ControlFile::HugetlbRsvdMax(size)]);
+        let plain = [
+            ControlFile::CpuMax,
+            ControlFile::Kill,
+            ControlFile::MemoryOomGroup,
+        ];
+        for file in huge.into_iter().flatten().chain(plain) {
+            assert_eq!(ControlFile::from_name(&file.name()), Some(file));
+        }
+        for name in [
+            "",
+            "cpu",
+            "../cpu.max",
+            "hugetlb.max",
+            "hugetlb.B.max",
+            "hugetlb.2048KB.max",
+            "hugetlb.\u{e9}.max",
+            "hugetlb.+2MB.max",
+        ] {
+            assert_eq!(ControlFile::from_name(name), None, "{name}");
+        }
     }
 }

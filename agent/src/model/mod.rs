@@ -20,6 +20,7 @@ mod layout;
 mod machine_cpus;
 mod node;
 mod numa_mask;
+mod owner;
 mod partition;
 mod placement;
 mod pod;
@@ -36,12 +37,13 @@ pub mod sample;
 mod shown;
 mod time;
 mod tree;
+mod undo;
 mod units;
 mod usage;
 
 pub use cgroup_name::{CgroupDriver, CgroupName, CgroupNameError};
 pub use cgroup_path::{CgroupPath, CgroupPathError};
-pub use control_file::{ControlFile, Controller, HugePageSize};
+pub use control_file::{ControlFile, ControlFileError, Controller, HugePageSize};
 pub use cpu_set::{CpuId, CpuListError, CpuSet};
 #[cfg(any(test, feature = "testutils"))]
 pub use cpu_topology::Shape;
@@ -60,6 +62,7 @@ pub use layout::{Layout, Place};
 pub use machine_cpus::{CpuChange, CpuKind, CpuOwner, MachineCpus};
 pub use node::{NodeCapacity, NumaMemory};
 pub use numa_mask::{NumaMask, TopologyHint};
+pub use owner::{Channel, Enforcement, FileKind, Level, Occasion, Owner, Switch, Switches};
 pub use partition::{PartitionKind, PartitionState};
 pub use placement::{
     AllocatableReport, ContainerPlacement, NodeFreeMemory, PlacementReport, PodPlacement, PodRefusal,
@@ -76,6 +79,7 @@ pub use report::{
 pub use shown::Shown;
 pub use time::BootTime;
 pub use tree::{ActualCgroup, ActualTree};
+pub use undo::{ChangedValue, FoundValue};
 pub use units::{Bytes, CpuPeriod, CpuQuota, CpuShares, CpuWeight, Limit, MilliCpu, OomScoreAdj};
 pub use usage::{
     CgroupSample, LruLists, MemoryEvents, MemoryKinds, MemoryLimits, RUN_DELAY_BUCKETS, RunDelay, Source,

@@ -13,3 +13,4 @@ pub mod pods;
 pub mod probes;
 pub mod running;
 pub mod supply;
+pub mod undo;

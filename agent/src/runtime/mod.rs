@@ -14,6 +14,7 @@ mod guarded;
 mod import;
 mod plan;
 mod replay;
+mod restore;
 mod sampler;
 mod serve;
 mod view;
@@ -51,6 +52,7 @@ pub use crate::decide::replay::Verdict;
 pub use import::{ImportReport, import_cpus};
 pub use plan::plan;
 pub use replay::{RecordedDecisions, ReplayReport, Replayed};
+pub use restore::{RestoreReport, Restored, restore};
 pub use serve::dry_run;
 
 /// Passes of the reconcile loop after which free memory is given back.

@@ -2,5 +2,6 @@
 
 pub mod containers;
 pub mod cpus;
+pub mod drift;
 pub mod pressure;
 pub mod usage;

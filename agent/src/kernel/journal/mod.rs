@@ -235,7 +235,8 @@ fn name(number: u64) -> String {
     format!("{number:010}{SUFFIX}")
 }
 
-fn lock(dir: &File, path: &Path) -> Result<(), JournalError> {
+/// Locks a directory, with patience.
+pub(super) fn lock_directory(dir: &File) -> Result<(), TryLockError> {
     let mut locked = dir.try_lock();
     for _ in 0..TRIES {
         if !matches!(locked, Err(TryLockError::WouldBlock)) {
@@ -244,7 +245,11 @@ fn lock(dir: &File, path: &Path) -> Result<(), JournalError> {
         std::thread::sleep(PATIENCE / TRIES);
         locked = dir.try_lock();
     }
-    locked.map_err(|error| match error {
+    locked
+}
+
+fn lock(dir: &File, path: &Path) -> Result<(), JournalError> {
+    lock_directory(dir).map_err(|error| match error {
         TryLockError::WouldBlock => JournalError::InUse {
             path: path.to_owned(),
         },
