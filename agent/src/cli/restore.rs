@@ -83,6 +83,7 @@ mod tests {
                 (change("kubepods/c", "1"), Restored::Left("7\x1b[31m".to_owned())),
             ],
             notes: vec!["1 lines are damaged".to_owned()],
+            partly_unknown: true,
         };
         let expected = "\
 1 lines are damaged

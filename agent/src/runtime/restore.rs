@@ -38,16 +38,16 @@ pub struct RestoreReport {
     pub changes: Vec<(ChangedValue, Restored)>,
     /// What is strange about what was written down.
     pub notes: Vec<String>,
+    /// Whether some of what was written down cannot be read, so that more may have been changed.
+    pub partly_unknown: bool,
 }
 
 impl RestoreReport {
-    /// Whether everything that is still the agent's was put back.
+    /// Whether everything that is still the agent's was put back, or would be.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        !self
-            .changes
-            .iter()
-            .any(|(_, restored)| matches!(restored, Restored::Failed(_)))
+        let failed = |(_, restored): &(_, _)| matches!(restored, Restored::Failed(_));
+        !self.partly_unknown && !self.changes.iter().any(failed)
     }
 }
 
@@ -60,8 +60,16 @@ pub fn restore(state_dir: &Path, dry_run: bool) -> anyhow::Result<RestoreReport>
     let mut report = RestoreReport {
         changes: Vec::new(),
         notes: notes(&found),
+        partly_unknown: found.unusable.is_some() || found.damaged > 0,
     };
+    // What cannot be used is left for people to look at.
+    if !found.there || found.unusable.is_some() {
+        return Ok(report);
+    }
     if found.changes.is_empty() {
+        if !dry_run {
+            UndoJournal::open(state_dir)?.0.remove_if_empty()?;
+        }
         return Ok(report);
     }
     let mount = find_mount()?;

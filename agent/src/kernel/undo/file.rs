@@ -87,16 +87,18 @@ pub(super) fn load(dir: &File, path: &Path, boot: &str) -> Result<(Contents, Fou
         Err(Errno::NOENT) => return Ok((Contents::default(), found)),
         // Not a file, or a link: none of ours, and put aside.
         Err(errno @ (Errno::LOOP | Errno::ISDIR | Errno::NXIO)) => {
+            found.there = true;
             found.unusable = Some(format!("it cannot be read: {errno}"));
             return Ok((Contents::default(), found));
         }
         bytes => bytes.map_err(|errno| refused("read", &path.join(NAME))(errno.into()))?,
     };
+    found.there = true;
     let contents = understand(&bytes, boot, &mut found);
     Ok((contents, found))
 }
 
-pub(super) fn understand(bytes: &[u8], boot: &str, found: &mut FoundUndo) -> Contents {
+fn understand(bytes: &[u8], boot: &str, found: &mut FoundUndo) -> Contents {
     let mut contents = Contents::default();
     if bytes.len() as u64 > LARGEST {
         found.unusable = Some(format!("it has more than {LARGEST} bytes"));

@@ -78,6 +78,8 @@ fn refused(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Un
 /// What was found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FoundUndo {
+    /// Whether there is a file at all.
+    pub there: bool,
     /// The changes of this boot that were not put back, in the order in which they were first made.
     pub changes: Vec<ChangedValue>,
     /// Lines that are none.

@@ -20,7 +20,7 @@ fn node() -> FakeCgroupFs {
     let fs = FakeCgroupFs::new(Controller::ALL);
     let enable = |at: &CgroupPath| {
         fs.write(at, ControlFile::SubtreeControl, "+cpu +memory +cpuset")
-            .unwrap()
+            .unwrap();
     };
     enable(&CgroupPath::ROOT);
     fs.create(&path("kubepods")).unwrap();
@@ -81,6 +81,33 @@ fn all_is_as_before_and_nothing_is_left_of_the_agent() {
     assert_eq!(values(&fs), before);
     assert!(journal.remove_if_empty().unwrap());
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn of_an_agent_that_changed_nothing_nothing_is_left_and_what_cannot_be_read_is_no_success() {
+    let dir = tempfile::tempdir().unwrap();
+    let left = || std::fs::read_dir(dir.path()).unwrap().count();
+    assert!(restore(dir.path(), false).unwrap().is_complete());
+    assert_eq!(left(), 0);
+    let (journal, _) = UndoJournal::open(dir.path()).unwrap();
+    let refused = restore(dir.path(), false).unwrap_err().to_string();
+    assert!(refused.starts_with("an agent is at work"), "{refused}");
+    assert!(restore(dir.path(), true).unwrap().is_complete());
+    let file = journal.path();
+    drop(journal);
+    assert_eq!(left(), 1, "a rehearsal changes nothing");
+    std::fs::write(&file, "nonsense\n").unwrap();
+    let report = restore(dir.path(), false).unwrap();
+    assert!(!report.is_complete());
+    assert_eq!(
+        report.notes[0],
+        "what was written down cannot be used: it has no first line"
+    );
+    assert!(file.exists());
+    std::fs::remove_file(&file).unwrap();
+    drop(UndoJournal::open(dir.path()).unwrap());
+    assert!(restore(dir.path(), false).unwrap().is_complete());
+    assert_eq!(left(), 0);
 }
 
 #[test]
