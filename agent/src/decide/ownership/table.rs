@@ -13,8 +13,11 @@
 //! | CPU and memory managers | kubelet `cm/cpumanager`, `cm/memorymanager`: nothing is written under the policies `none` and `None` |
 //! | what systemd writes | systemd `src/core/cgroup.c`, `cgroup_context_apply`; opencontainers/cgroups `systemd/v2.go` |
 
-use super::Only;
-use crate::model::{FileKind, Level, Occasion, Owner};
+use super::Only::{self, Always, BestEffort, MemoryQos, StaticCpuManager, StaticMemoryManager};
+use crate::model::FileKind as F;
+use crate::model::Level::{self, Container, Helper, Inner, Pod, Qos, Root};
+use crate::model::Occasion::{self, Create, Reconcile, Refresh, Resize};
+use crate::model::Owner::{self, Kubelet, Ours, Runtime};
 
 /// By what a file is set so that it stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +35,7 @@ pub(super) enum By {
 /// Some files at some levels.
 #[derive(Debug)]
 pub(super) struct Row {
-    pub(super) files: &'static [FileKind],
+    pub(super) files: &'static [F],
     pub(super) levels: &'static [Level],
     pub(super) only: Only,
     pub(super) owner: Owner,
@@ -43,7 +46,7 @@ pub(super) struct Row {
 }
 
 const fn row(
-    files: &'static [FileKind],
+    files: &'static [F],
     levels: &'static [Level],
     only: Only,
     (owner, when): (Owner, &'static [Occasion]),
@@ -61,17 +64,11 @@ const fn row(
     }
 }
 
-use FileKind as F;
-use Level::{Container, Helper, Inner, Pod, Qos, Root};
-use Occasion::{Create, Reconcile, Refresh, Resize};
-use Only::{Always, BestEffort, MemoryQos, StaticCpuManager, StaticMemoryManager};
-use Owner::{Kubelet, Ours, Runtime};
-
 const PROTECTION: &[F] = &[F::MemoryMin, F::MemoryLow, F::MemoryHigh];
 const CPUS: &[F] = &[F::CpusetCpus, F::CpusetExclusive, F::CpusetPartition];
 const ABOVE_INNER: &[Level] = &[Root, Qos, Pod, Container];
 /// All that is a cgroup's.
-const CGROUP_FILES: &[F] = FileKind::ALL.split_at(FileKind::ALL.len() - 1).0;
+const CGROUP_FILES: &[F] = F::ALL.split_at(F::ALL.len() - 1).0;
 
 // Two lines a row: what, when and how; why.
 #[rustfmt::skip]

@@ -1,16 +1,17 @@
 //! The file of the journal of changes: read, and written anew.
 
-use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{
-    BOOT, BTreeMap, CgroupId, ChangedValue, ControlFile, File, FoundUndo, Line, Mode, Path, UNDO, UndoError,
-    VERSION, encode, fault, io, refused,
-};
-use crate::kernel::journal::decode;
+use super::{BOOT, FoundUndo, Line, UNDO, UndoError, VERSION, refused};
+use crate::kernel::fault;
+use crate::kernel::journal::{decode, encode};
+use crate::model::{CgroupId, ChangedValue, ControlFile};
 
 pub(super) const NAME: &str = "changes";
 const PART: &str = "changes.part";

@@ -1,5 +1,6 @@
 //! Ends at every point, damage at every byte, and what a file may turn out to be.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
