@@ -27,7 +27,7 @@ pub const EVENTS: &str = "EVENTS";
 pub const LIFE_RING_BYTES: u32 = 1 << 20;
 /// Bytes of the rings of `oom` and `oomx`.
 pub const OOM_RING_BYTES: u32 = 1 << 16;
-/// Bytes of the ring of `shortage`: a hundred events and more, of which at most two come in [`SHORTAGE_PAUSE_NSEC`].
+/// Bytes of the ring of `shortage`: a hundred events and more, of which at most three come in [`SHORTAGE_PAUSE_NSEC`].
 pub const SHORTAGE_RING_BYTES: u32 = 1 << 12;
 /// Nanoseconds between two events of one kind of `shortage`.
 pub const SHORTAGE_PAUSE_NSEC: u64 = 10_000_000;

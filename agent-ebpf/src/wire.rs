@@ -145,6 +145,8 @@ pub mod kind {
     pub const KSWAPD_WOKEN: u32 = 9;
     /// [`super::Shortage`]: an allocation has to reclaim itself.
     pub const DIRECT_RECLAIM: u32 = 10;
+    /// [`super::Shortage`]: a cgroup went over a limit of its own, and has to reclaim.
+    pub const LIMIT_RECLAIM: u32 = 11;
 }
 
 /// A cgroup was made.
@@ -272,11 +274,11 @@ pub struct FileWritten {
     pub name: [u8; FILE_NAME_BYTES],
 }
 
-/// The machine runs short of memory.
+/// The machine runs short of memory, or a cgroup does.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shortage {
-    /// [`kind::KSWAPD_WOKEN`] or [`kind::DIRECT_RECLAIM`].
+    /// [`kind::KSWAPD_WOKEN`], [`kind::DIRECT_RECLAIM`] or [`kind::LIMIT_RECLAIM`].
     pub kind: u32,
     /// The process whose allocation it was.
     pub pid: u32,

@@ -2,7 +2,8 @@
 //!
 //! Two moments: background reclaim is woken, because a zone fell to its low watermark; and an allocation has to reclaim
 //! itself, because it found less than the lowest. Each is counted, and told at most once in ten milliseconds: whoever waits
-//! for this is awake then.
+//! for this is awake then. A third, which is told and not counted: a cgroup went over its limit. The kernel tells of that by
+//! `memory.events` too, but through a thread of its own, which comes to run when the task at the limit lets it.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 #![cfg_attr(target_arch = "bpf", expect(unsafe_code, reason = "an eBPF program"))]
 
@@ -29,7 +30,7 @@ mod program {
     static COUNTS: Array<ShortageCount> = Array::with_max_entries(1, BPF_F_MMAPABLE);
     /// When an event of each kind was told last.
     #[map]
-    static TOLD: Array<u64> = Array::with_max_entries(2, 0);
+    static TOLD: Array<u64> = Array::with_max_entries(3, 0);
 
     #[btf_tracepoint(function = "mm_vmscan_wakeup_kswapd")]
     fn mm_vmscan_wakeup_kswapd(_ctx: BtfTracePointContext) -> i32 {
@@ -47,6 +48,12 @@ mod program {
             unsafe { (*count).direct_reclaims += 1 };
         }
         tell(1, kind::DIRECT_RECLAIM)
+    }
+
+    /// Whose limit it is, `memory.high` or `memory.max` of the task's cgroup or of one above, is not told.
+    #[btf_tracepoint(function = "mm_vmscan_memcg_reclaim_begin")]
+    fn mm_vmscan_memcg_reclaim_begin(_ctx: BtfTracePointContext) -> i32 {
+        tell(2, kind::LIMIT_RECLAIM)
     }
 
     #[inline(always)]

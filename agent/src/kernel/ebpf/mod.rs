@@ -29,7 +29,7 @@ pub use cpu_books::{Adopted, CpuBooks};
 pub use embedded::OBJECTS;
 pub use load::{Image, LoadError, Loaded, Stopwatch, run_statistics};
 pub use rings::{Ring, Rings};
-pub use shortages::{ShortageEvent, Shortages};
+pub use shortages::{Short, ShortageEvent, Shortages};
 pub use stalls::Stalled;
 pub use survey::{KernelTypes, Survey};
 pub use walker::{Pass, Walker};

@@ -1,4 +1,4 @@
-//! Moments at which the machine ran short of memory, for a thread that sleeps until then.
+//! Moments at which the machine, or a cgroup, ran short of memory, for a thread that sleeps until then.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
@@ -11,13 +11,24 @@ use super::load::{self, LoadError, Loaded, no_map};
 use crate::kernel::bpf_sys::MappedArray;
 use crate::model::{BootTime, CgroupId};
 
-/// The machine ran short.
+/// Who ran short, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Short {
+    /// The machine: background reclaim was woken.
+    Background,
+    /// The machine: an allocation had to reclaim itself, which comes later.
+    Direct,
+    /// A cgroup, at a limit of its own or of one above.
+    Limit,
+}
+
+/// Memory ran short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ShortageEvent {
     /// When.
     pub at: BootTime,
-    /// Whether an allocation had to reclaim itself; otherwise background reclaim was woken, which comes sooner.
-    pub direct: bool,
+    /// Where, and how.
+    pub short: Short,
     /// The process whose allocation noticed.
     pub pid: u32,
     /// Its cgroup.
@@ -93,13 +104,14 @@ impl AsFd for Shortages {
 fn decode(bytes: &[u8]) -> Option<ShortageEvent> {
     let half = |at: usize| Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
     let word = |at: usize| Some(u64::from_ne_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
-    let direct = match half(std::mem::offset_of!(Shortage, kind))? {
-        kind::KSWAPD_WOKEN => false,
-        kind::DIRECT_RECLAIM => true,
+    let short = match half(std::mem::offset_of!(Shortage, kind))? {
+        kind::KSWAPD_WOKEN => Short::Background,
+        kind::DIRECT_RECLAIM => Short::Direct,
+        kind::LIMIT_RECLAIM => Short::Limit,
         _ => return None,
     };
     Some(ShortageEvent {
-        direct,
+        short,
         pid: half(std::mem::offset_of!(Shortage, pid))?,
         cgroup: CgroupId(word(std::mem::offset_of!(Shortage, cgroup))?),
         at: BootTime(Duration::from_nanos(word(std::mem::offset_of!(
@@ -121,7 +133,7 @@ mod tests {
         bytes[16..].copy_from_slice(&5_u64.to_ne_bytes());
         let event = ShortageEvent {
             at: BootTime(Duration::from_nanos(5)),
-            direct: true,
+            short: Short::Direct,
             pid: 7,
             cgroup: CgroupId(9),
         };

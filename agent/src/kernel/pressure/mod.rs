@@ -5,9 +5,9 @@
 //! [`FiguresReader`]), the triggers ([`Alarms`]), buffers, threads. From the wake to the kill signal there are only system
 //! calls on open descriptors and arithmetic.
 //!
-//! **Parts.** [`Alarms`] wakes; [`FiguresReader`] reads; [`Killing`] kills, with [`RealKiller`] on the machine and
-//! `FakeKiller` in tests; [`LimitWriter`] writes what may block; [`ProcessReader`] and [`ScoreKeeper`] are for
-//! steering the kernel's own choice; [`thread`] gives the guard's thread its standing.
+//! **Parts.** [`Alarms`] wakes, and [`Breach`] tells at whose limit; [`FiguresReader`] reads; [`Killing`] kills, with
+//! [`RealKiller`] on the machine and `FakeKiller` in tests; [`LimitWriter`] writes what may block; [`ProcessReader`] and
+//! [`ScoreKeeper`] are for steering the kernel's own choice; [`thread`] gives the guard's thread its standing.
 //!
 //! # Properties
 //! - [`Alarms::wait`], [`FiguresReader::read`] and [`RealKiller`]'s `signal` allocate nothing; a test counts.
@@ -15,6 +15,7 @@
 //! - Whatever a file holds (nothing, half a line, no text), it is read as a value or as no value.
 
 mod alarms;
+mod breach;
 mod cgroup;
 mod figures;
 mod killer;
@@ -26,6 +27,7 @@ mod scores;
 pub mod thread;
 
 pub use alarms::{Alarm, Alarms, Armed, MemoryEvents, NotArmed, Waker, Watch, Window};
+pub use breach::Breach;
 pub use cgroup::MemoryCgroup;
 pub use figures::{FiguresError, FiguresReader, Sweep, filesystem_at, filesystem_of};
 #[cfg(any(test, feature = "testutils"))]

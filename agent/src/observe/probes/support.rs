@@ -40,7 +40,11 @@ const RECLAIM_EVENTS: [&str; 4] = [
     "mm_vmscan_direct_reclaim_end",
 ];
 
-const SHORTAGE_EVENTS: [&str; 2] = ["mm_vmscan_wakeup_kswapd", "mm_vmscan_direct_reclaim_begin"];
+const SHORTAGE_EVENTS: [&str; 3] = [
+    "mm_vmscan_wakeup_kswapd",
+    "mm_vmscan_direct_reclaim_begin",
+    "mm_vmscan_memcg_reclaim_begin",
+];
 
 /// Decides for every object.
 #[must_use]
@@ -198,7 +202,10 @@ mod tests {
         };
         assert_eq!(
             targets.keys().collect::<Vec<_>>(),
-            [&"mm_vmscan_direct_reclaim_begin"]
+            [
+                &"mm_vmscan_direct_reclaim_begin",
+                &"mm_vmscan_memcg_reclaim_begin"
+            ]
         );
     }
 

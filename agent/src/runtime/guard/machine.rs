@@ -11,7 +11,7 @@ use super::core::{Ports, Refused, Told};
 use super::outbox::{News, Outbox};
 use crate::act::kill::{KillOutcome, kill};
 use crate::kernel::clock::{Clock, RealClock};
-use crate::kernel::ebpf::Shortages;
+use crate::kernel::ebpf::{Short, Shortages};
 use crate::kernel::journal::Slot;
 use crate::kernel::pressure::{
     FiguresReader, LimitFile, LimitWriter, MemoryCgroup, RealKiller, Sweep, WriteJob,
@@ -98,13 +98,19 @@ impl Machine {
         self.shortages = Some(shortages);
     }
 
-    /// The time at which the oldest event of the probe happened; all are taken.
-    pub(crate) fn take_shortages(&mut self) -> Option<BootTime> {
-        let mut first: Option<BootTime> = None;
+    /// When the machine ran short first, and a cgroup at a limit, by the probe's events; all are taken.
+    pub(crate) fn take_shortages(&mut self) -> (Option<BootTime>, Option<BootTime>) {
+        let (mut machine, mut limit) = (None, None);
         if let Some(shortages) = &mut self.shortages {
-            shortages.drain(|event| first = Some(first.map_or(event.at, |at| at.min(event.at))));
+            shortages.drain(|event| {
+                let first = match event.short {
+                    Short::Background | Short::Direct => &mut machine,
+                    Short::Limit => &mut limit,
+                };
+                *first = Some(first.map_or(event.at, |at: BootTime| at.min(event.at)));
+            });
         }
-        first
+        (machine, limit)
     }
 
     /// Tells what came of writes, and forgets evidence of a kill that is over.

@@ -32,7 +32,7 @@ use crate::kernel::clock::{Clock, RealClock};
 use crate::kernel::ebpf::Shortages;
 use crate::kernel::journal::Slot;
 use crate::kernel::pressure::{
-    Alarm, Alarms, Armed, FiguresReader, LimitWriter, MemoryCgroup, RealKiller, Waker, Watch, thread,
+    Alarm, Alarms, Armed, Breach, FiguresReader, LimitWriter, MemoryCgroup, RealKiller, Waker, Watch, thread,
 };
 use crate::model::pressure::{PodFacts, Snapshot};
 use crate::model::{BootTime, CgroupId};
@@ -263,7 +263,7 @@ impl Loop {
             ),
             "all pods",
         );
-        let root = root.id();
+        let (mut breach, root) = (Breach::of(root), root.id());
         let mut sleep = Duration::ZERO;
         let mut looked = BootTime::default();
         loop {
@@ -276,8 +276,13 @@ impl Loop {
                         match alarm {
                             Alarm::Memory { cgroup, .. } if *cgroup != root => local = true,
                             Alarm::Probe => {
-                                onset = self.machine.take_shortages();
-                                urgent = true;
+                                let (machine, limit) = self.machine.take_shortages();
+                                // At whose limit it was only the root's own counter tells.
+                                let breached = breach.has_come();
+                                let limit = limit.filter(|_| breached);
+                                onset = [machine, limit].into_iter().flatten().min();
+                                urgent |= onset.is_some();
+                                local |= onset.is_none();
                             }
                             _ => urgent = true,
                         }
