@@ -21,7 +21,7 @@ use crate::model::pressure::{
     Act, Barred, Decision, Domain, KillTimes, Need, PodFacts, Rung, Signal, Snapshot,
 };
 use crate::model::{BootTime, CgroupId};
-use crate::state::pressure::{PressureState, Taking, Victim};
+use crate::state::pressure::{CLOSEST, PressureState, Taking, Victim};
 
 pub use super::ports::{Ports, Refused, Told};
 
@@ -31,6 +31,8 @@ const ACTS: usize = 8;
 const SHORTEST: Duration = Duration::from_millis(10);
 /// The sleep while a milder rung is in force, or something is crossed that may not be acted on yet.
 const WATCHFUL: Duration = Duration::from_millis(50);
+/// The sleep while a shortage has just begun: a growth is sure after two slopes, which are looked for no closer than this.
+const BEGUN: Duration = CLOSEST;
 /// The longest sleep.
 const LONGEST: Duration = Duration::from_secs(1);
 /// Looks that are made before what runs out has run out, at least.
@@ -180,7 +182,7 @@ impl Guard {
             }
         }
         self.memory_short = is_about_memory(&last);
-        self.sleep(&last)
+        self.sleep(&last, woken)
     }
 
     /// What the guard before this one had begun and may not have done.
@@ -402,7 +404,7 @@ impl Guard {
     }
 
     /// How long nothing can happen that has to be seen.
-    fn sleep(&self, last: &Decision) -> Duration {
+    fn sleep(&self, last: &Decision, woken: BootTime) -> Duration {
         let killed = |victim: &Victim| victim.taking == Taking::Killed && !victim.dry;
         if self.state.victims.under_way().iter().any(killed) {
             return SHORTEST;
@@ -436,6 +438,14 @@ impl Guard {
                 if is_about_a_disk(need) =>
             {
                 sleep
+            }
+            Decision::Wait { .. }
+                if self
+                    .state
+                    .short_since
+                    .is_some_and(|at| woken.since(at) < WATCHFUL) =>
+            {
+                BEGUN
             }
             Decision::Wait { .. } | Decision::Act { .. } | Decision::Nobody { .. } => sleep.min(WATCHFUL),
         }

@@ -28,7 +28,7 @@ pub use costs::{Cost, Costs, SPAN};
 pub use in_force::{InForce, REST, Reclaim, Suppression, Throttle};
 pub use lead::{CALM, Lead, STAYS};
 pub use standing::{Standing, Standings};
-pub use trend::{CONFIDENT, Growth, SAMPLES, Trend};
+pub use trend::{CLOSEST, CONFIDENT, Growth, SAMPLES, Trend};
 pub use victims::{Settled, Taken, Taking, Victim, Victims, time_to_free};
 
 /// What is remembered of one pod.

@@ -23,7 +23,7 @@ pub const SAMPLES: u32 = 3;
 /// The weight of the newest slope: the memory is of about five samples, however densely they lie.
 const WEIGHT: f64 = 0.4;
 /// Samples closer than this tell more of the kernel's batches than of a growth.
-const CLOSEST: Duration = Duration::from_millis(5);
+pub const CLOSEST: Duration = Duration::from_millis(5);
 /// Over this time batches are nothing beside a growth that matters.
 const APART: Duration = Duration::from_millis(500);
 /// After a gap of this length what was known says nothing any more.
