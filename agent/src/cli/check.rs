@@ -90,6 +90,16 @@ const CAPABILITIES: &[(&str, Capability, &str)] = &[
         Capability::DacOverride,
         "oom_score_adj of processes that run as another user",
     ),
+    (
+        "CAP_SYS_NICE",
+        Capability::SysNice,
+        "the guard over memory running before others",
+    ),
+    (
+        "CAP_IPC_LOCK",
+        Capability::IpcLock,
+        "the guard's program staying in memory",
+    ),
 ];
 
 /// Every check, in the order of showing. `probes` is what trying to attach each probe gave.

@@ -30,8 +30,9 @@ pub(crate) struct Options {
     /// The archive; target/image/plimsoll.tar unless named
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// The image's name and tag in the archive
-    #[arg(long, value_name = "NAME", default_value = concat!("plimsoll:", env!("CARGO_PKG_VERSION")))]
+    /// The image's name and tag in the archive. kubelet and containerd take a name without a place for one of a public
+    /// registry's, and would look there
+    #[arg(long, value_name = "NAME", default_value = concat!("localhost/plimsoll:", env!("CARGO_PKG_VERSION")))]
     name: String,
 }
 

@@ -26,6 +26,10 @@ pub enum Capability {
     Setgid = 6,
     /// `CAP_SETUID`.
     Setuid = 7,
+    /// `CAP_IPC_LOCK`.
+    IpcLock = 14,
+    /// `CAP_SYS_NICE`.
+    SysNice = 23,
     /// `CAP_SYS_RESOURCE`.
     SysResource = 24,
     /// `CAP_PERFMON`.
