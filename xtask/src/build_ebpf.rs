@@ -53,7 +53,17 @@ pub(crate) fn build() -> Result<Vec<PathBuf>> {
 fn compile() -> Result<()> {
     let architecture = std::env::consts::ARCH;
     // The type information is cleaned by the linker for the kernel, which rejects names such as `Array<u64, 4>`.
-    let flags = format!("--cfg=bpf_target_arch=\"{architecture}\" -Cdebuginfo=2 -Clink-arg=--btf");
+    let flags = [
+        format!("--cfg=bpf_target_arch=\"{architecture}\""),
+        "-Cdebuginfo=2".to_owned(),
+        "-Clink-arg=--btf".to_owned(),
+    ];
+    // The lines of sources are in the type information, with their files' names. Unit separators: those may have spaces.
+    let flags = flags
+        .into_iter()
+        .chain(paths::remapped())
+        .collect::<Vec<_>>()
+        .join("\u{1f}");
     let mut build = cargo::command();
     build
         .args([
@@ -72,9 +82,8 @@ fn compile() -> Result<()> {
         .arg(paths::target().join("bpf-build"))
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", linker::path())
-        .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_RUSTFLAGS", flags)
-        .env_remove("RUSTFLAGS")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS");
+        .env("CARGO_ENCODED_RUSTFLAGS", flags)
+        .env_remove("RUSTFLAGS");
     if let Some(library) = rust_src::fetched()? {
         // cargo's own switch for sources that are not inside the toolchain; the toolchain stays untouched.
         build.env("__CARGO_TESTS_ONLY_SRC_ROOT", library);

@@ -26,6 +26,23 @@ pub(crate) fn lab() -> PathBuf {
     std::env::var_os("PLIMSOLL_LAB_DIR").map_or_else(|| root().join("target/lab"), |dir| root().join(dir))
 }
 
+/// Flags by which the compiler leaves out of what it builds where this machine has the sources, cargo's and rustup's home, so that
+/// the same sources give the same bytes anywhere.
+pub(crate) fn remapped() -> impl Iterator<Item = String> {
+    let home = |variable: &str, default: &str| {
+        let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
+        std::env::var_os(variable).map_or_else(|| home.join(default), PathBuf::from)
+    };
+    let places = [
+        (root().to_owned(), "/plimsoll"),
+        (home("CARGO_HOME", ".cargo"), "/cargo"),
+        (home("RUSTUP_HOME", ".rustup"), "/rustup"),
+    ];
+    places
+        .into_iter()
+        .map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()))
+}
+
 /// Makes a directory with its parents.
 pub(crate) fn make_dir(dir: &Path) -> Result<()> {
     std::fs::create_dir_all(dir).with_context(|| format!("cannot make the directory {}", dir.display()))

@@ -79,21 +79,9 @@ fn directory() -> PathBuf {
 
 /// Builds the agent with everything that it needs in it, and without a word of where it was built.
 fn build() -> Result<PathBuf> {
-    let home = |variable: &str, default: &str| {
-        let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
-        std::env::var_os(variable).map_or_else(|| home.join(default), PathBuf::from)
-    };
-    let places = [
-        (paths::root().to_owned(), "/plimsoll"),
-        (home("CARGO_HOME", ".cargo"), "/cargo"),
-        (home("RUSTUP_HOME", ".rustup"), "/rustup"),
-    ];
-    let remapped = places
-        .iter()
-        .map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()));
     // Unit separators: a directory's name may have spaces.
     let flags = std::iter::once("-Ctarget-feature=+crt-static".to_owned())
-        .chain(remapped)
+        .chain(paths::remapped())
         .collect::<Vec<_>>()
         .join("\u{1f}");
     let target_dir = directory().join("build");
