@@ -74,6 +74,8 @@ pub mod have {
     /// `run` was collected when nothing had run since the pass before, and nothing was on a CPU: it is complete until
     /// something runs.
     pub const SETTLED: u32 = 1 << 8;
+    /// `run` is to be collected yet in this pass.
+    pub const PENDING: u32 = 1 << 9;
 }
 
 /// One cgroup in one pass. Memory is in pages.

@@ -25,7 +25,7 @@ use plimsoll_ebpf::kernel::peek;
 use plimsoll_ebpf::wire::{Asked, RunTime};
 
 use crate::FACTS;
-use crate::totals::{CPU, Cpu, NOTHING, Place, RUN_TIME, WORDS, copy};
+use crate::totals::{CPU, Cpu, Place, RUN_TIME, WORDS, copy};
 
 /// What the agent asks for, and the answer.
 #[map]
@@ -66,9 +66,9 @@ unsafe fn copy_place(place: *const Place, cgroup: u64, to: *mut RunTime) -> bool
 /// What a collection needs at each CPU.
 struct Collection {
     cgroup: u64,
-    /// Where the kernel has the cgroup; 0 when nobody asks whether the collection is complete.
-    address: u64,
-    /// Whether a task of the cgroup was on a CPU.
+    /// Whether it is asked if the collection is complete.
+    asked: u32,
+    /// Whether a task of the cgroup was on a CPU, if that was asked.
     running: u32,
     /// What the CPUs so far have.
     sum: *mut RunTime,
@@ -76,17 +76,21 @@ struct Collection {
     part: *mut RunTime,
 }
 
-/// Adds up what all CPUs have counted for a cgroup, and tells whether that is complete, as far as its `address` is
-/// given. The agent makes one collection at a time.
+/// Adds up what all CPUs have counted for a cgroup, and tells, if asked, whether that is complete. The agent makes one
+/// collection at a time.
 #[inline(always)]
-pub(crate) fn collect(cgroup: u64, address: u64, sum: &mut RunTime) -> bool {
+pub(crate) fn collect(cgroup: u64, asked: bool, sum: &mut RunTime) -> bool {
     let Some(part) = PART.get_ptr_mut(0) else {
         return false;
     };
-    *sum = NOTHING;
+    for word in 0..WORDS {
+        // Not by `memset`, which goes byte by byte, and the verifier along with it.
+        // SAFETY: a `RunTime` is that many words.
+        unsafe { ptr::write_volatile(ptr::from_mut(sum).cast::<u64>().add(word), 0) };
+    }
     let mut collection = Collection {
         cgroup,
-        address,
+        asked: u32::from(asked),
         running: 0,
         sum,
         part,
@@ -111,7 +115,7 @@ unsafe extern "C" fn add_cpu(cpu: u32, collection: *mut Collection) -> i64 {
     unsafe {
         let Collection {
             cgroup,
-            address,
+            asked,
             sum,
             part,
             ..
@@ -120,11 +124,12 @@ unsafe extern "C" fn add_cpu(cpu: u32, collection: *mut Collection) -> i64 {
         if at_hand.is_null() {
             return 1;
         }
-        if address != 0 {
+        if asked == 1 {
             // First of all: what leaves the CPU from here on came after, or is in what is copied below.
             let task = ptr::read_volatile(&raw const (*at_hand).task);
             let set: u64 = peek(task, fact!(task_cgroups));
-            if peek::<u64>(set, fact!(set_cgroup)) == address {
+            let node: u64 = peek(peek(set, fact!(set_cgroup)), fact!(cgroup_node));
+            if peek::<u64>(node, fact!(node_id)) == cgroup {
                 (*collection).running = 1;
             }
         }
@@ -152,6 +157,6 @@ fn ask(_ctx: RawTracePointContext) -> i32 {
         return 1;
     };
     // SAFETY: a map value, which the agent leaves alone until this has run.
-    unsafe { collect((*asked).cgroup, 0, &mut (*asked).run) };
+    unsafe { collect((*asked).cgroup, false, &mut (*asked).run) };
     0
 }

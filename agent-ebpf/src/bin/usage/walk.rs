@@ -119,6 +119,16 @@ fn walk(_ctx: RawTracePointContext) -> i32 {
                 0,
             )
         };
+        // Apart from the walk: for the verifier, what is done at a cgroup is done anew on each way that leads to it.
+        // SAFETY: as above.
+        unsafe {
+            bpf_loop(
+                position.records,
+                collect_pending as *const () as *mut c_void,
+                context,
+                0,
+            )
+        };
     }
     // SAFETY: as above.
     unsafe {
@@ -221,6 +231,26 @@ unsafe extern "C" fn step(_: u32, position: *mut Position) -> i64 {
     GO_ON
 }
 
+/// Collects what was counted at context switches for the cgroup of a record, if that is to be done.
+unsafe extern "C" fn collect_pending(record: u32, _: *mut Position) -> i64 {
+    let Some(record) = RECORDS.get_ptr_mut(record) else {
+        return STOP;
+    };
+    // SAFETY: a map value, which the agent reads only after the pass.
+    let record = unsafe { &mut *record };
+    if record.have & have::PENDING != 0 {
+        let idle = record.have & have::SETTLED != 0;
+        let complete = collect::collect(record.id, idle, &mut record.run);
+        record.have = record.have & !(have::PENDING | have::SETTLED) | have::RUN;
+        // A task may stay on a CPU without being charged anything: on a virtual machine the host may have stopped the
+        // CPU, and does not count what it took.
+        if idle && complete {
+            record.have |= have::SETTLED;
+        }
+    }
+    GO_ON
+}
+
 /// Writes the record of the cgroup, if it is online. False when there is no room for it.
 #[inline(always)]
 fn visit(at: &mut Position, head: &Head) -> bool {
@@ -258,11 +288,7 @@ fn visit(at: &mut Position, head: &Head) -> bool {
         // No task of it ran since the last pass, so none was switched out.
         record.have |= collected;
     } else if at.run_counted == 1 {
-        // Without branches, each of which has the verifier go through all that follows once more.
-        let complete = collect::collect(record.id, cgroup * u64::from(idle), &mut record.run);
-        // A task may stay on a CPU without being charged anything: on a virtual machine the host may have stopped the
-        // CPU, and does not count what it took.
-        record.have |= have::RUN | have::SETTLED * u32::from(idle & complete);
+        record.have |= have::PENDING | have::SETTLED * u32::from(idle);
     }
     if at.records == 1 {
         at.memory = u32::from(memory::enabled(cgroup, &FACTS));
