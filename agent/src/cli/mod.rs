@@ -30,7 +30,7 @@ use std::path::Path;
 
 use clap::Parser;
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, NodeName};
 use crate::kernel::cgroup_fs::{RealCgroupFs, find_mount};
 use crate::kernel::clock::{Clock, RealClock};
 use crate::kernel::log;
@@ -40,6 +40,7 @@ use crate::metrics::families;
 use crate::observe::supply::Supply;
 use crate::observe::{cpu_topology, discovery, kubelet_cpus, node, pods, supply};
 use crate::runtime::{self, RecordedDecisions};
+pub use options::NODE_NAME_VARIABLE;
 use options::{Command, ConfigAction, CpuAction, Options, Output};
 
 pub use check::{Check, Verdict, checks};
@@ -100,10 +101,11 @@ fn execute(options: Options) -> Result<u8, Failure> {
             config,
             once,
             dry_run,
+            node_name,
             log_level,
             log_format,
         } => {
-            let config = rehearsing(load(config.as_deref())?, dry_run);
+            let config = adjusted(load(config.as_deref())?, dry_run, node_name);
             log::start(log_format.into(), &log_level).map_err(Failure::usage)?;
             // The alternate form prints the causes too.
             let explained = |error: anyhow::Error| Failure::failed(format!("{error:#}"));
@@ -203,9 +205,11 @@ fn load(path: Option<&Path>) -> Result<Config, Failure> {
     config::parse(&text, &path.display().to_string()).map_err(Failure::usage)
 }
 
-/// The same with the ladder against memory pressure only rehearsed, if that is asked for; what the file says of it stands.
-fn rehearsing(mut config: Config, dry_run: bool) -> Config {
+/// The same with the ladder against memory pressure only rehearsed, if that is asked for, and the node's name, if one is
+/// given; otherwise what the file says of them stands.
+fn adjusted(mut config: Config, dry_run: bool, node_name: Option<NodeName>) -> Config {
     config.memory_pressure.dry_run |= dry_run;
+    config.node_name = node_name.or(config.node_name);
     config
 }
 

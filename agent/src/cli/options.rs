@@ -4,7 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::config::NodeName;
 use crate::kernel::log::LogFormat;
+
+/// The environment variable that stands for `run --node-name`.
+pub const NODE_NAME_VARIABLE: &str = "PLIMSOLL_NODE_NAME";
 
 /// Puts pods in their place in cgroup v2, watches them by eBPF, and decides who goes first when memory runs out.
 #[derive(Debug, Parser)]
@@ -37,6 +41,9 @@ pub(super) enum Command {
         /// placed and run. With --once: print the plan and touch nothing.
         #[arg(long)]
         dry_run: bool,
+        /// The node's name, in the stead of nodeName: in a pod, the host's name is the pod's.
+        #[arg(long, value_name = "NAME", env = NODE_NAME_VARIABLE)]
+        node_name: Option<NodeName>,
         /// What to log: error, warn, info, debug, trace, or a list such as info,plimsoll::act=debug.
         #[arg(long, value_name = "FILTER", default_value = "info", env = "PLIMSOLL_LOG")]
         log_level: String,

@@ -245,15 +245,31 @@ fn a_dry_run_changes_what_is_done_about_memory_and_nothing_else() {
     assert_eq!(dry_run(&["plimsoll", "run"]), (false, false));
     assert_eq!(dry_run(&["plimsoll", "run", "--dry-run"]), (false, true));
     assert_eq!(dry_run(&["plimsoll", "run", "--dry-run", "--once"]), (true, true));
-    assert!(!rehearsing(Config::default(), false).memory_pressure.dry_run);
+    assert!(!adjusted(Config::default(), false, None).memory_pressure.dry_run);
     let mut expected = Config::default();
     expected.memory_pressure.dry_run = true;
-    let rehearsed = rehearsing(Config::default(), true);
+    let rehearsed = adjusted(Config::default(), true, None);
     assert_eq!(format!("{rehearsed:?}"), format!("{expected:?}"));
     assert!(
-        rehearsing(rehearsed, false).memory_pressure.dry_run,
+        adjusted(rehearsed, false, None).memory_pressure.dry_run,
         "as the file has it"
     );
+}
+
+#[test]
+fn a_node_name_that_is_given_stands_in_the_stead_of_the_files() {
+    let given = |arguments: &[&str]| match Options::try_parse_from(arguments)?.command {
+        Command::Run { node_name, .. } => Ok::<_, clap::Error>(node_name),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(given(&["plimsoll", "run"]).unwrap(), None);
+    let name = given(&["plimsoll", "run", "--node-name", "n1.example"]).unwrap();
+    let config = adjusted(Config::default(), false, name);
+    assert_eq!(config.node_name.as_ref().unwrap().as_str(), "n1.example");
+    let kept = adjusted(config, false, None);
+    assert_eq!(kept.node_name.unwrap().as_str(), "n1.example");
+    let refused = given(&["plimsoll", "run", "--node-name", "Node_1"]).unwrap_err();
+    assert!(refused.to_string().contains("nodeName \"Node_1\""), "{refused}");
 }
 
 #[test]

@@ -8,6 +8,7 @@
 //! - Reading what a value prints gives the same value.
 
 use std::path::{Component, Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -92,6 +93,13 @@ impl NodeName {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl FromStr for NodeName {
+    type Err = String;
+    fn from_str(raw: &str) -> Result<Self, String> {
+        Self::new(raw)
     }
 }
 

@@ -62,11 +62,15 @@ kinds! {
         volumes: Vec<Volume>,
     }
     Toleration { operator: String, }
+    Variable { name: String, value_from: ValueFrom, }
+    ValueFrom { field_ref: FieldRef, }
+    FieldRef { field_path: String, }
     Container {
         name: String,
         image: String,
         image_pull_policy: String,
         args: Vec<String>,
+        env: Vec<Variable>,
         ports: Vec<Port>,
         startup_probe: Probe,
         readiness_probe: Probe,

@@ -177,6 +177,16 @@ fn arguments_are_those_of_the_agent() {
     assert_eq!(Path::new(config).file_name().unwrap(), "plimsoll.yaml");
 }
 
+#[test]
+fn the_agent_is_told_the_nodes_name() {
+    let container = &daemon_set().spec.template.spec.containers[0];
+    let [variable] = &container.env[..] else {
+        panic!("one variable: {:?}", container.env);
+    };
+    assert_eq!(variable.value_from.field_ref.field_path, "spec.nodeName");
+    assert_eq!(variable.name, plimsoll::cli::NODE_NAME_VARIABLE);
+}
+
 fn volume(pod: &PodSpec, name: &str) -> Volume {
     let found = pod.volumes.iter().find(|volume| volume.name == name);
     found.unwrap_or_else(|| panic!("no volume {name}")).clone()
