@@ -58,8 +58,8 @@ if [ "$DISK" = 1 ]; then
     need mount -t ext4 "$(disk data)" /disk
 fi
 
-# A dead host side must not leave the machine running.
-(sleep "$LIMIT"; poweroff -f) </dev/null >/dev/null 2>&1 &
+# A dead host side must not leave the machine running, nor may whoever the kernel takes for want of memory end it early.
+(echo -1000 >/proc/self/oom_score_adj; sleep "$LIMIT"; poweroff -f) </dev/null >/dev/null 2>&1 &
 
 for port in ttyS1 ttyS2; do
     stty -F "/dev/$port" raw -echo
