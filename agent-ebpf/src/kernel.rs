@@ -65,6 +65,18 @@ pub unsafe fn copy<T>(to: *mut T, bytes: usize, base: u64, offset: usize) -> boo
     unsafe { bpf_probe_read_kernel(to.cast(), bytes as u32, (base + offset as u64) as *const _) == 0 }
 }
 
+/// Sets a value that is made of words to zero. Word by word: `memset` goes byte by byte, and the verifier along with it.
+///
+/// # Safety
+/// `to` points to a writable value of whole words that may all be zero.
+#[inline(always)]
+pub unsafe fn clear<T>(to: *mut T) {
+    for word in 0..size_of::<T>() / 8 {
+        // SAFETY: by the caller. Volatile, or the compiler would make it a `memset`.
+        unsafe { ptr::write_volatile(to.cast::<u64>().add(word), 0) };
+    }
+}
+
 /// The frame of an object: its facts, its licence (the helpers ask for one compatible with the GPL), and the panic
 /// handler that the compiler asks for and the verifier proves unreachable.
 #[macro_export]

@@ -14,6 +14,9 @@ use crate::model::{AgentCost, Bytes};
 /// No file of interest is larger.
 const LARGEST: u64 = 4 << 20;
 
+/// The file that names the machine's start.
+pub(crate) const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
 /// A file that is there and cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read {}: {source}", path.display())]
@@ -159,6 +162,14 @@ pub fn read_text(path: &Path) -> Result<String, FactError> {
 #[must_use]
 pub fn page_size() -> Bytes {
     Bytes(u64::try_from(rustix::param::page_size()).unwrap_or(4096))
+}
+
+/// The id of the machine's start, from [`BOOT_ID`].
+///
+/// # Errors
+/// The kernel's.
+pub(crate) fn boot_id() -> io::Result<String> {
+    std::fs::read_to_string(BOOT_ID).map(|id| id.trim().to_owned())
 }
 
 /// The effective user is root.

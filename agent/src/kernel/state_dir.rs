@@ -24,6 +24,7 @@ use rustix::io::Errno;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::kernel::node_facts::{BOOT_ID, boot_id};
 use crate::model::PodUid;
 
 #[cfg(test)]
@@ -92,9 +93,8 @@ impl StateDir {
     /// # Errors
     /// The kernel's refusal; `EPERM` for a directory that others own or may enter.
     pub fn open(state_dir: &Path) -> Result<Self, StateError> {
-        let path = "/proc/sys/kernel/random/boot_id";
-        let boot_id = std::fs::read_to_string(path).map_err(|e| error("read", Path::new(path), e))?;
-        Self::open_in_boot(state_dir, boot_id.trim())
+        let boot_id = boot_id().map_err(|e| error("read", Path::new(BOOT_ID), e))?;
+        Self::open_in_boot(state_dir, &boot_id)
     }
 
     fn open_in_boot(state_dir: &Path, boot_id: &str) -> Result<Self, StateError> {

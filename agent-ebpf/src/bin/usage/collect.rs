@@ -21,7 +21,7 @@ use aya_ebpf::maps::Array;
 use aya_ebpf::programs::RawTracePointContext;
 use plimsoll_ebpf::account::place_of;
 use plimsoll_ebpf::fact;
-use plimsoll_ebpf::kernel::peek;
+use plimsoll_ebpf::kernel::{clear, peek};
 use plimsoll_ebpf::wire::{Asked, RunTime};
 
 use crate::FACTS;
@@ -83,11 +83,8 @@ pub(crate) fn collect(cgroup: u64, asked: bool, sum: &mut RunTime) -> bool {
     let Some(part) = PART.get_ptr_mut(0) else {
         return false;
     };
-    for word in 0..WORDS {
-        // Not by `memset`, which goes byte by byte, and the verifier along with it.
-        // SAFETY: a `RunTime` is that many words.
-        unsafe { ptr::write_volatile(ptr::from_mut(sum).cast::<u64>().add(word), 0) };
-    }
+    // SAFETY: counters only.
+    unsafe { clear(sum) };
     let mut collection = Collection {
         cgroup,
         asked: u32::from(asked),

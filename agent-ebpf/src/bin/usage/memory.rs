@@ -3,12 +3,10 @@
 //! A memory controller's structure is reached by a cast, which the verifier does not follow: everything here is
 //! copied, in blocks where fields lie side by side.
 
-use core::ptr;
-
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::PerCpuArray;
 use plimsoll_ebpf::facts;
-use plimsoll_ebpf::kernel::{copy, fact, known, peek};
+use plimsoll_ebpf::kernel::{clear, copy, fact, known, peek};
 use plimsoll_ebpf::wire::{CgroupRecord, WalkState, have};
 
 /// Lists of the classic LRU.
@@ -92,10 +90,8 @@ pub(crate) fn fill(record: &mut CgroupRecord, cgroup: u64, walk: &WalkState, fac
 /// Adds up the pages on the LRU lists over all zones and nodes.
 #[inline(always)]
 fn lists(record: &mut CgroupRecord, memory: u64, facts: &facts::Usage) {
-    for total in &mut record.lru {
-        // SAFETY: a reference is writable. Volatile, or it would be a loop over bytes, each of which the verifier counts.
-        unsafe { ptr::write_volatile(total, 0) };
-    }
+    // SAFETY: counters only.
+    unsafe { clear(&raw mut record.lru) };
     let Some(words) = LIST_SIZES.get_ptr_mut(0) else {
         return;
     };

@@ -24,11 +24,11 @@ use super::MemoryCgroup;
 use super::killer::each_cgroup;
 use super::scores::{Announced, Scored, Scores};
 use crate::kernel::checkpoint::{CheckpointError, CheckpointFile, Found, Unusable};
+use crate::kernel::node_facts::boot_id;
 use crate::model::{CgroupId, OomScoreAdj};
 
 /// The file, in a directory of its own.
 const FILE: &str = "scores.json";
-const BOOT: &str = "/proc/sys/kernel/random/boot_id";
 
 /// What was steered before cannot be kept.
 #[derive(Debug, thiserror::Error)]
@@ -72,8 +72,7 @@ impl ScoreKeeper {
     /// The kernel's refusal. A file that cannot be used is put aside, and is none.
     pub fn open(directory: &Path, root: MemoryCgroup) -> Result<Self, KeeperError> {
         let read = |what| move |source| KeeperError::Read { what, source };
-        let boot = std::fs::read_to_string(BOOT).map_err(read("the boot's id"))?;
-        let boot = boot.trim().to_owned();
+        let boot = boot_id().map_err(read("the boot's id"))?;
         let mut file = CheckpointFile::open(directory, FILE)?.for_this_boot();
         let (announced, unusable) = match file.load::<Content>().found {
             Found::Usable(content) if content.boot == boot => (content.announced, None),

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{BOOT, FoundUndo, Line, UNDO, UndoError, VERSION, refused};
+use super::{FoundUndo, Line, UNDO, UndoError, VERSION, refused};
 use crate::kernel::fault;
 use crate::kernel::journal::{decode, encode};
+use crate::kernel::node_facts::{BOOT_ID, boot_id};
 use crate::model::{CgroupId, ChangedValue, ControlFile};
 
 pub(super) const NAME: &str = "changes";
@@ -61,8 +62,7 @@ impl Contents {
 
 /// The id of the machine's start.
 pub(super) fn boot() -> Result<String, UndoError> {
-    let boot = std::fs::read_to_string(BOOT).map_err(refused("read", Path::new(BOOT)))?;
-    Ok(boot.trim().to_owned())
+    boot_id().map_err(refused("read", Path::new(BOOT_ID)))
 }
 
 /// What is written down below `state_dir`, without opening the journal: nothing is made, locked or changed.

@@ -40,7 +40,6 @@ use file::{Contents, NAME};
 pub const UNDO: &str = "undo";
 /// The format of the lines.
 const VERSION: u32 = 1;
-const BOOT: &str = "/proc/sys/kernel/random/boot_id";
 /// Values of one file that were announced and not settled, at most; the oldest go.
 const MOST_PENDING: usize = 16;
 /// So many superseded lines are no reason yet to write the file anew.
