@@ -41,6 +41,8 @@ pub struct WalkState {
     pub truncated: u32,
     /// Steps that the last pass took.
     pub steps: u32,
+    /// When the last pass began: when a turn had last been counted unseen.
+    pub unseen: u64,
     /// The kernel address that a peek copies from.
     pub peek: u64,
     /// Where the kernel keeps anon, file, shmem, slab_reclaimable and slab_unreclaimable among its statistics.
@@ -336,7 +338,7 @@ macro_rules! sizes {
 sizes! {
     RunTime = 16 + 8 * DELAY_BUCKETS,
     Asked = 8 + size_of::<RunTime>(),
-    WalkState = 72,
+    WalkState = 80,
     CgroupRecord = 24 + 8 * (4 + 4 + 6 + 5 + 5) + size_of::<RunTime>(),
     Root = 16,
     CgroupMade = 32 + NAME_BYTES,

@@ -15,8 +15,9 @@
 use core::ptr;
 
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
+use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{PerCpuArray, PerCpuHashMap};
+use aya_ebpf::maps::{Array, PerCpuArray, PerCpuHashMap};
 use plimsoll_ebpf::account::{DELAY_BUCKETS, PLACES_BITS, delay_bucket, place_of};
 use plimsoll_ebpf::maps;
 use plimsoll_ebpf::wire::RunTime;
@@ -26,6 +27,10 @@ pub(crate) static CPU: PerCpuArray<Cpu> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 pub(crate) static RUN_TIME: PerCpuHashMap<u64, RunTime> =
     PerCpuHashMap::with_max_entries(maps::MAX_CGROUPS, BPF_F_NO_PREALLOC);
+/// When a turn was last counted although nobody had told of its beginning, on any CPU. A time, not a number: CPUs that
+/// write at once leave another value than was there before, whoever is last.
+#[map]
+pub(crate) static UNSEEN: Array<u64> = Array::with_max_entries(1, 0);
 
 /// Places for totals on a CPU. A value of a per-CPU map is 32 KiB at most.
 const PLACES: usize = 1 << PLACES_BITS;
@@ -40,15 +45,14 @@ pub(crate) const NOTHING: RunTime = RunTime {
     delays: [0; DELAY_BUCKETS],
 };
 
-/// In a task's stead: no switch has been seen on the CPU yet, and the one on it may have been there for hours.
-pub(crate) const UNSEEN: u64 = 0;
 /// In a task's stead: the idle one.
 pub(crate) const IDLE: u64 = 1;
 
 /// What is counted on one CPU.
 #[repr(C)]
 pub(crate) struct Cpu {
-    /// The task that was seen coming in, as an address that is only compared; or [`UNSEEN`] or [`IDLE`].
+    /// The task that was seen coming in, as an address that is only compared; or [`IDLE`]; or 0 on a CPU
+    /// that has come online since counting began.
     pub(crate) task: u64,
     /// Its `sched_info.run_delay` at that moment.
     pub(crate) delay_nsec: u64,
@@ -119,6 +123,16 @@ impl Cpu {
             ptr::write_volatile(&raw mut (*place).sequence, sequence + 2);
             Some(&raw mut (*place).total)
         }
+    }
+}
+
+/// Tells the passes that a turn was counted of which nobody had told. After counting it: a pass that does not see the
+/// one yet must not have seen the other.
+#[inline(always)]
+pub(crate) fn tell_unseen() {
+    if let Some(last) = UNSEEN.get_ptr_mut(0) {
+        // SAFETY: a map value, written as a whole.
+        unsafe { ptr::write_volatile(last, bpf_ktime_get_ns()) };
     }
 }
 

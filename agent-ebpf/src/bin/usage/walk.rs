@@ -20,6 +20,7 @@ use plimsoll_ebpf::kernel::{copy, field, known, peek};
 use plimsoll_ebpf::wire::{CgroupRecord, WalkState, have};
 use plimsoll_ebpf::{fact, maps};
 
+use crate::totals::UNSEEN;
 use crate::{FACTS, collect, memory};
 
 #[map]
@@ -49,6 +50,8 @@ struct Position {
     memory: u32,
     /// Whether CPU time and waits are counted at context switches.
     run_counted: u32,
+    /// Whether a turn was counted since the last pass of which nobody had told.
+    unseen: u32,
     words: [u64; HEAD_WORDS],
 }
 
@@ -94,6 +97,9 @@ fn walk(_ctx: RawTracePointContext) -> i32 {
     };
     // SAFETY: the agent runs one pass at a time.
     let (root, root_id, run_counted) = unsafe { ((*walk).root, (*walk).root_id, (*walk).run_counted) };
+    let unseen = UNSEEN.get(0).map_or(0, |last| *last);
+    // SAFETY: as above.
+    let unseen_before = unsafe { core::mem::replace(&mut (*walk).unseen, unseen) };
     let mut position = Position {
         css: root,
         parent: 0,
@@ -104,6 +110,7 @@ fn walk(_ctx: RawTracePointContext) -> i32 {
         steps: 0,
         memory: 0,
         run_counted,
+        unseen: u32::from(unseen != unseen_before),
         words: [0; HEAD_WORDS],
     };
     let node: u64 = peek(root, fact!(cgroup_node));
@@ -284,8 +291,9 @@ fn visit(at: &mut Position, head: &Head) -> bool {
         record.cpu_nsec = cpu_nsec;
         record.have |= have::CPU;
     }
-    if idle && collected & have::SETTLED != 0 {
-        // No task of it ran since the last pass, so none was switched out.
+    if idle && collected & have::SETTLED != 0 && at.unseen == 0 {
+        // No task of it ran since the last pass, so none was switched out. One whose coming nobody told of was not
+        // found on its CPU when the cgroup was settled, and has been counted since if it was there.
         record.have |= collected;
     } else if at.run_counted == 1 {
         record.have |= have::PENDING | have::SETTLED * u32::from(idle);

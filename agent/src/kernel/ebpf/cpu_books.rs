@@ -196,14 +196,10 @@ impl CpuBooks {
         for _ in 0..TRIES {
             let mut options = RawTracePointRunOptions::new();
             options.args = [id, level, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-            options.cpu = Some(cpu.into());
-            match self.loaded.run(ADOPT, options) {
-                Ok(0) => return Ok(Adopted::Now),
-                Ok(_) => {}
-                Err(LoadError::Program { source, .. }) if is_offline(&source) => {
-                    return Ok(Adopted::Offline);
-                }
-                Err(error) => return Err(error),
+            match self.loaded.run_on(cpu.into(), ADOPT, options)? {
+                Some(0) => return Ok(Adopted::Now),
+                Some(_) => {}
+                None => return Ok(Adopted::Offline),
             }
         }
         Err(call("write the books", Errno::BUSY))
@@ -250,10 +246,4 @@ fn refused(program: &'static str, step: &'static str) -> impl Fn(ProgramError) -
         step,
         source: Box::new(source),
     }
-}
-
-/// Whether a program could not be run because its CPU is not online.
-fn is_offline(error: &ProgramError) -> bool {
-    let offline = Errno::NXIO.raw_os_error();
-    matches!(error, ProgramError::SyscallError(error) if error.io_error.raw_os_error() == Some(offline))
 }

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
 use aya::programs::{Program, ProgramError, RawTracePointRunOptions, TestRun};
+use rustix::io::Errno;
 
 use super::load::{LoadError, Loaded};
 use super::survey::KernelTypes;
@@ -43,6 +44,24 @@ impl Loaded {
         }
     }
 
+    /// Runs it on one CPU; gives none when that is not online.
+    ///
+    /// # Errors
+    /// [`LoadError::Program`].
+    pub(super) fn run_on(
+        &mut self,
+        cpu: u32,
+        name: &'static str,
+        mut options: RawTracePointRunOptions,
+    ) -> Result<Option<u32>, LoadError> {
+        options.cpu = Some(cpu);
+        match self.run(name, options) {
+            Ok(value) => Ok(Some(value)),
+            Err(LoadError::Program { source, .. }) if is_offline(&source) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Runs the iterator `find` of the object on the cgroup whose directory this is. While what is returned is held,
     /// the cgroup's structure stays in the kernel's memory.
     ///
@@ -76,4 +95,10 @@ impl Loaded {
             source: Box::new(source),
         }
     }
+}
+
+/// Whether a program could not be run because its CPU is not online.
+fn is_offline(error: &ProgramError) -> bool {
+    let offline = Errno::NXIO.raw_os_error();
+    matches!(error, ProgramError::SyscallError(error) if error.io_error.raw_os_error() == Some(offline))
 }

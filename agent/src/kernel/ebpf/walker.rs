@@ -11,12 +11,15 @@ use plimsoll_ebpf::wire::{Asked, CgroupRecord, Root, RunTime, WalkState};
 use plimsoll_ebpf::{Object, maps};
 use rustix::fs::{Mode, OFlags};
 
-use super::load::{LoadError, Loaded};
+use super::load::{LoadError, Loaded, cpus};
 use super::survey::KernelTypes;
 use super::totals::Totals;
 use crate::kernel::bpf_sys::MappedArray;
 
 const OBJECT: Object = Object::Usage;
+
+/// The program that begins to count on a CPU.
+const BEGIN: &str = "begin";
 
 /// Records that are mapped from the start.
 const FIRST_RECORDS: usize = 256;
@@ -98,6 +101,11 @@ impl Walker {
         types: &KernelTypes,
         target: impl Fn(&str) -> Option<String>,
     ) -> Result<(), LoadError> {
+        self.loaded.load_to_run(BEGIN)?;
+        for cpu in 0..cpus(OBJECT)? {
+            // One that is offline has nobody's turn to begin with.
+            self.loaded.run_on(cpu, BEGIN, RawTracePointRunOptions::new())?;
+        }
         self.loaded.attach(types, target)?;
         self.set_state(|state| state.run_counted = 1);
         Ok(())

@@ -26,6 +26,7 @@ pub type ProbePlan = BTreeMap<Object, Plan>;
 
 const CGROUP_EVENTS: [&str; 3] = ["cgroup_mkdir", "cgroup_rmdir", "cgroup_notify_populated"];
 const PROCESS_EVENTS: [&str; 2] = ["sched_process_exec", "sched_process_exit"];
+const RUN_EVENTS: [&str; 2] = ["sched_switch", "sched_process_exit"];
 const USE_EVENTS: [&str; 5] = [
     "sched_switch",
     "irq_handler_entry",
@@ -75,7 +76,7 @@ fn targets(object: Object, survey: &Survey) -> Result<BTreeMap<&'static str, &'s
     match object {
         // The programs of a pass are run, not attached.
         Object::Usage if lacks(RUN_TIME) => Ok(BTreeMap::new()),
-        Object::Usage => Ok(same(&["sched_switch"])),
+        Object::Usage => Ok(same(&RUN_EVENTS)),
         Object::Life if lacks("processes") => Ok(same(&CGROUP_EVENTS)),
         Object::Life => Ok(same(&[CGROUP_EVENTS.as_slice(), &PROCESS_EVENTS].concat())),
         Object::Oom => match survey.mark_victim.as_deref().map(<[String]>::first) {
