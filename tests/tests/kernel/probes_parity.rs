@@ -217,7 +217,13 @@ impl Workloads {
             self.children.push(hold(&self.c(name), 16, &ready(name)));
             wait_until("memory is held", || ready(name).exists());
         }
-        fs::write(self.c("swap").join("memory.reclaim"), "8M").unwrap();
+        let swap = self.c("swap");
+        wait_until("memory is swapped out", || {
+            // Less than was asked for may be found at once: the pages have been used just now.
+            _ = fs::write(swap.join("memory.reclaim"), "4M");
+            let swapped = fs::read_to_string(swap.join("memory.swap.current")).unwrap();
+            swapped.trim().parse::<u64>().unwrap() >= 4 << 20
+        });
         // Files of their own are page cache; what is written to /tmp is shared memory; names are slab.
         // Pages become active by being read again (classic lists) or by a fault that brings them in (generations).
         let work = "dd if=/dev/zero of=/disk/parity bs=1M count=12 2>/dev/null; cp /bin/busybox /disk/busybox; sync; \

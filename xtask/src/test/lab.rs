@@ -198,5 +198,5 @@ fn one(
     for complaint in &outcome.complaints {
         output.extend_from_slice(format!("kernel {series}: {complaint}\n").as_bytes());
     }
-    Ok(End::of(&reader, outcome.status == 0))
+    Ok(End::of(reader, outcome.status == 0))
 }

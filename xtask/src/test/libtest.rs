@@ -50,20 +50,60 @@ impl Counts {
     }
 }
 
-/// Counts of a whole output, fed in any pieces.
+/// Lines that are kept of what a failed test printed.
+const TOLD: usize = 6;
+
+/// A test that failed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) test: String,
+    /// The first lines of what it printed, its panic among them when it did not print much.
+    pub(crate) told: Vec<String>,
+}
+
+/// Counts and failures of a whole output, fed in any pieces.
 #[derive(Default)]
 pub(crate) struct Reader {
     partial: Vec<u8>,
     pub(crate) counts: Counts,
     /// Programs that printed their result.
     pub(crate) results: usize,
+    pub(crate) failures: Vec<Failure>,
+    /// Whether what comes was printed by the last of the failures.
+    telling: bool,
 }
 
 impl Reader {
     pub(crate) fn line(&mut self, line: &str) {
+        let line = line.trim_end();
         if let Some(counts) = Counts::parse(line) {
             self.counts += counts;
             self.results += 1;
+        }
+        let heading = line
+            .strip_prefix("---- ")
+            .and_then(|rest| rest.strip_suffix(" stdout ----"));
+        if let Some(test) = heading {
+            self.telling = true;
+            self.failures.push(Failure {
+                test: test.to_owned(),
+                told: Vec::new(),
+            });
+        } else if self.telling {
+            self.tell(line);
+        }
+    }
+
+    /// Keeps a line of the last failure. The back trace and what follows the section are none of it.
+    fn tell(&mut self, line: &str) {
+        let Some(failure) = self.failures.last_mut() else {
+            return;
+        };
+        let ends = ["stack backtrace:", "failures:", "note: "];
+        if ends.iter().any(|end| line.starts_with(end)) || failure.told.len() == TOLD {
+            self.telling = false;
+        } else if !line.trim().is_empty() {
+            failure.told.push(line.to_owned());
         }
     }
 
@@ -124,6 +164,28 @@ mod tests {
                 )
             );
         }
+    }
+
+    #[test]
+    fn a_failure_is_told_by_its_first_lines() {
+        let text = "failures:\n\n---- a::b stdout ----\n\nthread 'a::b' (7) panicked at a.rs:1:2:\nlost: 3 of 4\n\
+                    stack backtrace:\n   0: a\n\n---- c stdout ----\n1\n2\n3\n4\n5\n6\n7\n\nfailures:\n    a::b\n    c\n";
+        let mut reader = Reader::default();
+        reader.bytes(text.as_bytes());
+        let of = |test: &str, told: &[&str]| Failure {
+            test: test.to_owned(),
+            told: told.iter().map(|line| (*line).to_owned()).collect(),
+        };
+        assert_eq!(
+            reader.failures,
+            [
+                of(
+                    "a::b",
+                    &["thread 'a::b' (7) panicked at a.rs:1:2:", "lost: 3 of 4"]
+                ),
+                of("c", &["1", "2", "3", "4", "5", "6"]),
+            ]
+        );
     }
 
     #[test]

@@ -75,7 +75,7 @@ pub(crate) fn cargo_test(configure: impl FnOnce(&mut Command)) -> Result<End> {
     configure(&mut test);
     let mut reader = Reader::default();
     let status = exec::tee(&mut test, |line| reader.line(line))?;
-    Ok(End::of(&reader, status.success()))
+    Ok(End::of(reader, status.success()))
 }
 
 /// Every target whose tests need nothing. They are named one by one, because `--tests` would take those apart along

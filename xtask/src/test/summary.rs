@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::libtest::{Counts, Reader};
+use super::libtest::{Counts, Failure, Reader};
 
 /// How a step ended.
 pub(crate) enum End {
     /// Test programs ran; whether the runner itself was content.
-    Ran(Counts, bool),
+    Ran(Counts, Vec<Failure>, bool),
     /// Work without tests of its own was done.
     Done(String),
     Skipped(String),
@@ -18,8 +18,8 @@ pub(crate) enum End {
 
 impl End {
     /// Of a run that printed libtest's results: a runner that failed without a failed test is one.
-    pub(crate) fn of(reader: &Reader, success: bool) -> End {
-        End::Ran(reader.counts, success && reader.results > 0)
+    pub(crate) fn of(reader: Reader, success: bool) -> End {
+        End::Ran(reader.counts, reader.failures, success && reader.results > 0)
     }
 }
 
@@ -27,6 +27,7 @@ impl End {
 pub(crate) struct Summary {
     lines: Vec<String>,
     counts: Counts,
+    failures: Vec<Failure>,
 }
 
 impl Summary {
@@ -63,7 +64,8 @@ impl Summary {
                 self.counts.skipped += 1;
                 ("skipped", why)
             }
-            End::Ran(mut counts, content) => {
+            End::Ran(mut counts, failures, content) => {
+                self.failures.extend(failures);
                 let broken = !content && counts.failed == 0;
                 counts.failed += u64::from(broken);
                 self.counts += counts;
@@ -80,8 +82,17 @@ impl Summary {
         }
     }
 
-    /// Prints every step's line and, alone on the last one, the sum.
+    /// Prints what failed and why, every step's line and, alone on the last one, the sum.
     pub(crate) fn close(self) -> ExitCode {
+        if !self.failures.is_empty() {
+            println!("\n=== failed");
+        }
+        for failure in &self.failures {
+            println!("  {}", failure.test);
+            for line in &failure.told {
+                println!("      {line}");
+            }
+        }
         println!("\n=== summary");
         for line in &self.lines {
             println!("{line}");
@@ -111,7 +122,7 @@ mod tests {
     #[test]
     fn steps_add_up() {
         let mut summary = Summary::default();
-        summary.step("a", || Ok(End::Ran(passed(2), true)));
+        summary.step("a", || Ok(End::Ran(passed(2), Vec::new(), true)));
         summary.step("b", || Ok(End::Skipped("no kernel".into())));
         summary.step("c", || Ok(End::Done("built".into())));
         assert_eq!(
@@ -127,7 +138,7 @@ mod tests {
     #[test]
     fn a_step_that_breaks_is_a_failure_even_without_a_failed_test() {
         let mut summary = Summary::default();
-        summary.step("aborted", || Ok(End::Ran(passed(2), false)));
+        summary.step("aborted", || Ok(End::Ran(passed(2), Vec::new(), false)));
         summary.step("error", || bail!("no machine"));
         assert_eq!(
             summary.counts,
@@ -141,6 +152,6 @@ mod tests {
 
     #[test]
     fn a_run_without_a_result_is_not_a_success() {
-        assert!(matches!(End::of(&Reader::default(), true), End::Ran(_, false)));
+        assert!(matches!(End::of(Reader::default(), true), End::Ran(_, _, false)));
     }
 }

@@ -128,6 +128,9 @@ pub(crate) fn schedstat(pid: u32) -> (Duration, Duration) {
     (numbers.next().unwrap(), numbers.next().unwrap())
 }
 
+/// Until when a condition must have come. Long: an emulated machine may stand still for seconds.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 /// Waits for a condition, which must come.
 pub(crate) fn wait_until(what: &str, holds: impl FnMut() -> bool) {
     wait_until_told(|| what.to_owned(), holds);
@@ -135,7 +138,7 @@ pub(crate) fn wait_until(what: &str, holds: impl FnMut() -> bool) {
 
 /// The same, with what is told of it when it does not come.
 pub(crate) fn wait_until_told(what: impl Fn() -> String, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + PATIENCE;
     while !holds() {
         assert!(Instant::now() < deadline, "timed out: {}", what());
         std::io::stdout().flush().unwrap();
