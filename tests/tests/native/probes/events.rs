@@ -27,7 +27,7 @@ fn a_cgroups_life_is_told_in_order_with_its_parent() {
     probes.drain_events();
     let pod = root.child("pod-1");
     assert!(
-        readable(&probes, Duration::from_secs(10)),
+        readable(&probes, Duration::from_secs(60)),
         "making a cgroup wakes"
     );
     let leaf = root.child("pod-1/leaf");
