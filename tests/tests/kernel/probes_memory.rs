@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use plimsoll::model::{Bytes, CgroupId, Limit};
 use plimsoll::observe::probes::{ProbeEvent, ProbeState};
 
-use super::probes::support::{TestCgroup, id_of, mount, run_in, start, wait_until};
+use super::probes::support::{TestCgroup, id_of, mount, run_in, start, told_until, wait_until};
 
 fn with_memory() -> TestCgroup {
     fs::write(mount().join("cgroup.subtree_control"), "+memory").unwrap();
@@ -56,9 +56,7 @@ fn an_oom_kill_names_the_victim_the_cgroup_and_the_trigger() {
     let mut probes = start(&root.0, &["oom", "oomx", "life"]);
     let mut child = run_in(&container, &format!("echo 500 > /proc/$$/oom_score_adj; {HOG}"));
     child.wait().unwrap();
-    let mut events = Vec::new();
-    wait_until("the victim is told", || {
-        events.extend(probes.drain_events());
+    let mut events = told_until(&mut probes, |events| {
         events
             .iter()
             .any(|event| matches!(event, ProbeEvent::OomVictim { .. }))
@@ -146,21 +144,20 @@ fn a_group_kill_names_every_member() {
     let mut probes = start(&root.0, &["oom"]);
     let mut sleepers: Vec<_> = (0..3).map(|_| run_in(&container, "exec sleep 1000")).collect();
     run_in(&container, HOG).wait().unwrap();
-    let mut pids = Vec::new();
     for sleeper in &mut sleepers {
         sleeper.wait().unwrap();
     }
-    for event in probes.drain_events() {
-        if let ProbeEvent::OomVictim { pid, .. } = event {
-            pids.push(pid);
-        }
-    }
+    let count = |events: &[ProbeEvent], of: u32| {
+        let victims = events
+            .iter()
+            .filter(|event| matches!(event, ProbeEvent::OomVictim { pid, .. } if *pid == of));
+        victims.count()
+    };
+    let events = told_until(&mut probes, |events| {
+        sleepers.iter().all(|sleeper| count(events, sleeper.id()) > 0)
+    });
     for sleeper in &sleepers {
-        assert_eq!(
-            pids.iter().filter(|pid| **pid == sleeper.id()).count(),
-            1,
-            "once each"
-        );
+        assert_eq!(count(&events, sleeper.id()), 1, "once each");
     }
 }
 

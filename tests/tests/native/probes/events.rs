@@ -8,7 +8,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use plimsoll::model::ExitStatus;
 use plimsoll::observe::probes::{ProbeEvent, Probes};
 
-use super::support::{TestCgroup, id_of, run_in, start, wait_until};
+use super::support::{TestCgroup, id_of, run_in, start, told_until};
 
 /// Whether events wait, or come within a time.
 fn readable(probes: &Probes, within: Duration) -> bool {
@@ -34,16 +34,18 @@ fn a_cgroups_life_is_told_in_order_with_its_parent() {
     outside.child("not-ours");
     assert!(run_in(&leaf, "true").wait().unwrap().success());
     let (root_id, pod_id, leaf_id) = (id_of(&root.0), id_of(&pod), id_of(&leaf));
-    let mut events = Vec::new();
-    wait_until("the cgroup is told to be empty", || {
-        events.extend(probes.drain_events());
+    let mut events = told_until(&mut probes, |events| {
         events.iter().any(
             |event| matches!(event, ProbeEvent::Populated { id, populated: false, .. } if *id == leaf_id),
         )
     });
     fs::remove_dir(&leaf).unwrap();
     fs::remove_dir(&pod).unwrap();
-    events.extend(probes.drain_events());
+    events.extend(told_until(&mut probes, |events| {
+        events
+            .iter()
+            .any(|event| matches!(event, ProbeEvent::CgroupRemoved { id, .. } if *id == pod_id))
+    }));
 
     let made: Vec<_> = events
         .iter()
@@ -93,7 +95,14 @@ fn every_process_is_told_with_its_exit_status() {
     }
     let mut stranger = stranger;
     stranger.wait().unwrap();
-    let events = probes.drain_events();
+    let is_told = |events: &[ProbeEvent], of: u32| {
+        events
+            .iter()
+            .any(|event| matches!(event, ProbeEvent::Exit { pid, .. } if *pid == of))
+    };
+    let events = told_until(&mut probes, |events| {
+        children.iter().all(|(child, _)| is_told(events, child.id()))
+    });
     let exits: Vec<_> = events
         .iter()
         .filter_map(|event| match event {
@@ -153,12 +162,11 @@ fn a_process_with_threads_ends_once() {
     );
     let mut child = run_in(&leaf, &script);
     assert_eq!(child.wait().unwrap().code(), Some(7));
-    let events = probes.drain_events();
-    let told = events.iter().filter(|event| {
+    let is_end = |event: &ProbeEvent| {
         matches!(event, ProbeEvent::Exit { pid, status, .. }
             if *pid == child.id() && *status == ExitStatus::Code(7))
-    });
-    assert_eq!(told.count(), 1);
+    };
+    let events = told_until(&mut probes, |events| events.iter().any(is_end));
     let ends = events
         .iter()
         .filter(|event| matches!(event, ProbeEvent::Exit { .. }));

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use plimsoll::observe::probes::{ProbeEvent, Probes};
 
-use super::support::{TestCgroup, cpu_usage, id_of, run_in, schedstat, start, wait_until_told};
+use super::support::{TestCgroup, cpu_usage, id_of, run_in, schedstat, start, told_until, wait_until_told};
 
 /// Two busy processes on one CPU wait for each other half of the time. Nobody wakes them, so a probe at wake-ups
 /// would see nothing of it.
@@ -126,7 +126,9 @@ fn a_short_life_is_not_lost() {
     let counted = counted(&mut probes, &leaf);
     assert!(!counted.is_zero());
     fs::remove_dir(&leaf).unwrap();
-    let events = probes.drain_events();
+    let is_removal =
+        |event: &ProbeEvent| matches!(event, ProbeEvent::CgroupRemoved { id: of, .. } if *of == id);
+    let events = told_until(&mut probes, |events| events.iter().any(is_removal));
     let totals = events
         .iter()
         .find_map(|event| match event {

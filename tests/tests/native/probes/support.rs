@@ -1,5 +1,6 @@
 //! Test cgroups, and the probes started on them.
 
+use std::cell::RefCell;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use plimsoll::kernel::ebpf::OBJECTS;
 use plimsoll::model::CgroupId;
-use plimsoll::observe::probes::{ProbeState, Probes};
+use plimsoll::observe::probes::{ProbeEvent, ProbeState, Probes};
 
 static MADE: AtomicU32 = AtomicU32::new(0);
 
@@ -126,6 +127,23 @@ pub(crate) fn schedstat(pid: u32) -> (Duration, Duration) {
         .split_whitespace()
         .map(|n| Duration::from_nanos(n.parse().unwrap()));
     (numbers.next().unwrap(), numbers.next().unwrap())
+}
+
+/// What is told until it is `enough`, which must come: an event that one CPU is still writing holds back what others
+/// have told since.
+pub(crate) fn told_until(probes: &mut Probes, enough: impl Fn(&[ProbeEvent]) -> bool) -> Vec<ProbeEvent> {
+    let told = RefCell::new((Vec::new(), Vec::new()));
+    let what = || {
+        let (events, dropped) = &*told.borrow();
+        format!("enough is told, of which {dropped:?} were lost: {events:?}")
+    };
+    wait_until_told(what, || {
+        let (events, dropped) = &mut *told.borrow_mut();
+        events.extend(probes.drain_events());
+        *dropped = probes.dropped();
+        enough(events)
+    });
+    told.into_inner().0
 }
 
 /// Until when a condition must have come. Long: an emulated machine may stand still for seconds.
