@@ -102,6 +102,18 @@ impl Agent {
         self.child.as_mut().map_or(Ok(None), Child::try_wait)
     }
 
+    /// Sends the agent a signal.
+    ///
+    /// # Errors
+    /// It does not run, or cannot be signalled.
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        let pid = self
+            .pid()
+            .ok_or_else(|| io::Error::other("the agent does not run"))?;
+        kill(Pid::from_raw(i32::try_from(pid).map_err(io::Error::other)?), signal)?;
+        Ok(())
+    }
+
     /// Kills the agent with SIGKILL: it gets no chance to tidy up.
     ///
     /// # Errors

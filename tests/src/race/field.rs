@@ -1,12 +1,13 @@
 //! The pods of one run and their cgroups.
 
 use std::fs::{self, File, OpenOptions};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use nix::mount::{MsFlags, mount, umount};
+use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
@@ -14,12 +15,14 @@ use plimsoll::model::NodeReport;
 
 use crate::agent::Agent;
 
-use super::machine::{clear, set_swap};
-use super::watch::{event, meminfo, number, populated};
+use super::machine::{clear, set_swap, set_tasks, swap_out};
+use super::watch::{event, field as value, meminfo, number, populated, text};
 use super::{Keeper, Line, Places, Pod, Scenario};
 
 /// The pods' root cgroup.
 pub(super) const ROOT: &str = "kubepods";
+/// The cgroup of what is outside the pods.
+const OUTSIDE: &str = "system.slice";
 /// How long one step may take.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// What a full tmpfs leaves to the machine.
@@ -56,6 +59,10 @@ pub struct Field {
     shm: PathBuf,
     released: Option<File>,
     agent_files: PathBuf,
+    /// A process that is no pod's, and its cgroup.
+    outside: Option<(Child, PathBuf)>,
+    /// How many tasks the machine had in all before it got fewer.
+    tasks: Option<u64>,
 }
 
 impl Field {
@@ -88,7 +95,12 @@ impl Field {
             shm,
             released: None,
             agent_files: places.directory.join("agent"),
+            outside: None,
+            tasks: None,
         };
+        if let Line::Tasks(most) = scenario.line {
+            field.tasks = Some(set_tasks(most.into())?);
+        }
         let commands: Vec<_> = field
             .pods
             .iter()
@@ -98,6 +110,9 @@ impl Field {
             field.by_agent(scenario, places, &commands)?;
         } else {
             field.by_hand(scenario, places, &commands)?;
+        }
+        if let Some(load) = scenario.outside {
+            field.outside(load, places)?;
         }
         Ok(field)
     }
@@ -118,14 +133,7 @@ impl Field {
             if let Some(limit) = pod.kernel_limit() {
                 fs::write(cgroup.join("memory.max"), format!("{limit}M"))?;
             }
-            let child = Command::new("/bin/sh")
-                .args(["-c", ENTER, "sh"])
-                .arg(cgroup)
-                .arg(pod.oom_score_adj(capacity).to_string())
-                .args(command)
-                .stdin(Stdio::null())
-                .spawn()?;
-            children.push(child);
+            children.push(enter(cgroup, pod.oom_score_adj(capacity), command)?);
         }
         self.ground = Ground::ByHand(children);
         Ok(())
@@ -155,6 +163,30 @@ impl Field {
         }
         self.ground = Ground::ByAgent(agent);
         Ok(())
+    }
+
+    /// Starts what is no pod's; it waits, too.
+    fn outside(&mut self, load: &str, places: &Places) -> io::Result<()> {
+        let cgroup = places.mount.join(OUTSIDE);
+        fs::create_dir_all(&cgroup)?;
+        let mut command = vec![places.load.display().to_string()];
+        command.extend(load.split_whitespace().map(str::to_owned));
+        command.push(format!("start={}", self.start.display()));
+        self.outside = Some((enter(&cgroup, 0, &command)?, cgroup));
+        Ok(())
+    }
+
+    /// Ends what is no pod's.
+    ///
+    /// # Errors
+    /// It stays.
+    pub fn end_outside(&mut self) -> io::Result<()> {
+        let Some((mut child, cgroup)) = self.outside.take() else {
+            return Ok(());
+        };
+        child.kill()?;
+        child.wait()?;
+        clear(&cgroup)
     }
 
     /// The limits that stand for the line; an agent sets its own.
@@ -196,14 +228,7 @@ impl Field {
     /// # Errors
     /// The FIFO is gone.
     pub fn release(&mut self) -> io::Result<Instant> {
-        if matches!(self.ground, Ground::ByAgent(_)) {
-            for (_, cgroup) in self.pods.iter().zip(&self.cgroups).filter(|(pod, _)| pod.lifted) {
-                for level in [cgroup, &cgroup.join("main")] {
-                    fs::write(level.join("memory.max"), "max")?;
-                    fs::write(level.join("memory.high"), "max")?;
-                }
-            }
-        }
+        self.change_limits()?;
         for (pod, cgroup) in self.pods.iter().zip(&self.cgroups) {
             if let Some(percent) = pod.cpu_percent {
                 fs::write(cgroup.join("cpu.max"), format!("{} 100000", percent * 1000))?;
@@ -212,6 +237,48 @@ impl Field {
         // Open for both, it never waits, and whoever comes later finds it open.
         self.released = Some(OpenOptions::new().read(true).write(true).open(&self.start)?);
         Ok(Instant::now())
+    }
+
+    /// Does what an agent would not let anybody do: while that is done it stands still.
+    fn change_limits(&self) -> io::Result<()> {
+        let lifted = self.pods.iter().any(|pod| pod.lifted);
+        if !lifted && self.pods.iter().all(|pod| pod.swapped == 0) {
+            return Ok(());
+        }
+        self.pause(true)?;
+        for (pod, cgroup) in self.pods.iter().zip(&self.cgroups) {
+            let levels = [cgroup.clone(), cgroup.join("main")];
+            if pod.swapped > 0 {
+                swap_out(&levels, u64::from(pod.swapped) << 20)?;
+            }
+            if pod.lifted && matches!(self.ground, Ground::ByAgent(_)) {
+                for level in &levels {
+                    fs::write(level.join("memory.max"), "max")?;
+                    fs::write(level.join("memory.high"), "max")?;
+                }
+            }
+        }
+        // One that went on at once would set the limits again before there is anything to see.
+        if lifted { Ok(()) } else { self.pause(false) }
+    }
+
+    /// Has the agent, if there is one, stand still or go on.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn pause(&self, pause: bool) -> io::Result<()> {
+        match &self.ground {
+            Ground::ByAgent(agent) => agent.signal(if pause { Signal::SIGSTOP } else { Signal::SIGCONT }),
+            Ground::ByHand(_) => Ok(()),
+        }
+    }
+
+    /// A value of a pod's `memory.stat`.
+    #[must_use]
+    pub fn stat(&self, pod: &str, name: &str) -> u64 {
+        let mut pods = self.pods.iter().zip(&self.cgroups);
+        let found = pods.find(|(found, _)| found.name == pod);
+        found.map_or(0, |(_, cgroup)| value(&text(&cgroup.join("memory.stat")), name))
     }
 
     /// A counter of a pod's `memory.events`.
@@ -262,6 +329,7 @@ impl Field {
         if let Ground::ByAgent(agent) = &mut self.ground {
             agent.kill()?;
         }
+        self.end_outside()?;
         fs::write(self.root.join("cgroup.kill"), "1")?;
         if let Ground::ByHand(children) = &mut self.ground {
             for child in children {
@@ -269,6 +337,9 @@ impl Field {
             }
         }
         clear(&self.root)?;
+        if let Some(tasks) = self.tasks {
+            set_tasks(tasks)?;
+        }
         if self.agent_files.exists() {
             fs::remove_dir_all(&self.agent_files)?;
         }
@@ -276,4 +347,15 @@ impl Field {
         umount(&self.shm)?;
         fs::write("/proc/sys/vm/drop_caches", "3")
     }
+}
+
+/// Starts a command in a cgroup.
+fn enter(cgroup: &Path, oom_score_adj: i64, command: &[String]) -> io::Result<Child> {
+    Command::new("/bin/sh")
+        .args(["-c", ENTER, "sh"])
+        .arg(cgroup)
+        .arg(oom_score_adj.to_string())
+        .args(command)
+        .stdin(Stdio::null())
+        .spawn()
 }

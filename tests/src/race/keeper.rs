@@ -17,12 +17,13 @@ use super::{Field, Line, Places};
 
 /// The agent's threshold.
 pub(super) fn agent_configuration(line: Line) -> String {
-    let threshold = match line {
-        Line::Tenth => "10%".to_owned(),
+    let thresholds = match line {
+        Line::Tenth => "memory.available: 10%".to_owned(),
         // The agent's tripwire lies where its threshold is.
-        Line::High(_) => format!("{ABOVE_HIGH}Mi"),
+        Line::High(_) => format!("memory.available: {ABOVE_HIGH}Mi"),
+        Line::Tasks(_) => "memory.available: 10%, pid.available: 25%".to_owned(),
     };
-    format!("evictionHard: {{memory.available: {threshold}}}\n")
+    format!("evictionHard: {{{thresholds}}}\n")
 }
 
 /// The root cgroup of an agent that is only asked whether it watches for pressure.

@@ -1,10 +1,12 @@
 //! What a run needs of the machine apart from its pods: swap or none, and cgroups that go away.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 use std::{io, thread};
+
+use super::watch::number;
 
 /// How long the kernel may take to let go of a cgroup.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -49,6 +51,44 @@ pub(super) fn set_swap(on: bool) -> io::Result<()> {
     } else {
         Err(io::Error::other(said.into_owned()))
     }
+}
+
+/// Gives the machine so many tasks; gives back how many it had.
+pub(super) fn set_tasks(most: u64) -> io::Result<u64> {
+    const MOST: &str = "/proc/sys/kernel/threads-max";
+    let former = fs::read_to_string(MOST)?;
+    fs::write(MOST, most.to_string())?;
+    former.trim().parse().map_err(io::Error::other)
+}
+
+/// Has the kernel put so many bytes of a pod, of which these are the cgroups, into swap, whatever it may have there.
+pub(super) fn swap_out(levels: &[PathBuf], bytes: u64) -> io::Result<()> {
+    let limits: Vec<_> = levels
+        .iter()
+        .map(|level| level.join("memory.swap.max"))
+        .filter(|limit| limit.exists())
+        .collect();
+    let mut former = Vec::new();
+    for limit in &limits {
+        former.push(fs::read_to_string(limit)?);
+        fs::write(limit, "max")?;
+    }
+    let pod = &levels[0];
+    let in_swap = || number(&pod.join("memory.swap.current"));
+    let begun = Instant::now();
+    while in_swap() < bytes {
+        let missing = (bytes - in_swap()).to_string();
+        // What cannot be had at once is refused, and what was had stays.
+        if let Err(error) = fs::write(pod.join("memory.reclaim"), missing)
+            && begun.elapsed() > PATIENCE
+        {
+            return Err(error);
+        }
+    }
+    for (limit, former) in limits.iter().zip(former) {
+        fs::write(limit, former)?;
+    }
+    Ok(())
 }
 
 /// Removes cgroups bottom-up; whether all are gone.

@@ -33,6 +33,8 @@ pub enum Line {
     Tenth,
     /// The pods' root cgroup passed its `memory.high`, which is so many MiB; 64 MiB above is its `memory.max`.
     High(u32),
+    /// The machine has less than a quarter of its tasks left, of which it has so many in all.
+    Tasks(u32),
 }
 
 /// What someone who looks on says at each look.
@@ -62,6 +64,8 @@ pub struct Scenario {
     pub line: Line,
     /// Whether the pods may swap.
     pub swap: bool,
+    /// What a process outside the pods does, from the start signal on.
+    pub outside: Option<&'static str>,
     /// How long it is looked at, where nothing ends it sooner.
     pub patience: Duration,
     /// How long it is looked on after the last right one is dead, or what it is about was seen, for those that follow.
@@ -78,6 +82,7 @@ impl Scenario {
             right,
             line,
             swap: false,
+            outside: None,
             patience: Duration::from_secs(60),
             aftermath: Duration::from_secs(5),
         }

@@ -25,6 +25,8 @@ pub struct Pod {
     pub settled: u32,
     /// Whether the kernel does not know of its limit, as with memory that is not charged.
     pub lifted: bool,
+    /// How much of what it holds is in swap when the start signal comes.
+    pub swapped: u32,
 }
 
 impl Pod {
@@ -47,6 +49,7 @@ impl Pod {
             waits: false,
             settled,
             lifted: false,
+            swapped: 0,
         }
     }
 
@@ -84,6 +87,13 @@ impl Pod {
     #[must_use]
     pub fn lifted(mut self) -> Self {
         self.lifted = true;
+        self
+    }
+
+    /// The same pod, with so much of what it holds in swap.
+    #[must_use]
+    pub fn in_swap(mut self, swapped: u32) -> Self {
+        self.swapped = swapped;
         self
     }
 

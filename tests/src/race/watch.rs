@@ -169,9 +169,10 @@ pub(super) fn watch(
         latest = now;
         race.lasted = now - began;
         if race.onset.is_none() {
-            race.onset_at = match &breaches {
-                Some(breaches) => breaches.seen().first().copied(),
-                None => (meminfo("MemAvailable")? < tenth).then(|| RealClock.now()),
+            race.onset_at = match (scenario.line, &breaches) {
+                (_, Some(breaches)) => breaches.seen().first().copied(),
+                (Line::Tasks(most), None) => (tasks() > most - most / 4).then(|| RealClock.now()),
+                _ => (meminfo("MemAvailable")? < tenth).then(|| RealClock.now()),
             };
             race.onset = race.onset_at.map(|at| before + at.since(clock));
         }
@@ -246,6 +247,15 @@ pub(super) fn field(text: &str, name: &str) -> u64 {
     });
     value
         .and_then(|value| value.trim().parse().ok())
+        .unwrap_or_default()
+}
+
+/// Tasks of the machine.
+fn tasks() -> u32 {
+    let loadavg = text(Path::new("/proc/loadavg"));
+    let tasks = loadavg.split_whitespace().find_map(|word| word.split_once('/'));
+    tasks
+        .and_then(|(_, tasks)| tasks.parse().ok())
         .unwrap_or_default()
 }
 

@@ -6,7 +6,8 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use plimsoll::model::QosClass::{BestEffort, Burstable};
+use plimsoll::model::QosClass::{BestEffort, Burstable, Guaranteed};
+use plimsoll::model::pressure::{Barred, DecisionRecord, Outcome, Rung, Signal};
 use plimsoll::model::{NodeReport, PodPhase, PodReport};
 use plimsoll_tests::race::{Ground, Keeper, Line, Look, Onlooker, Pod, Race, Scenario, run, run_with};
 
@@ -15,12 +16,27 @@ use super::places;
 /// The agent's reason for pods that it ended.
 const EVICTED: &str = "Evicted";
 
+/// Pages that come back after they were dropped, from which on the cache does not fit.
+const REFAULTS: u64 = 20_000;
+
 /// Runs a scenario with the agent, and checks what holds for all of them.
 fn kept(scenario: &Scenario) -> Race {
     kept_with(scenario, &mut |_, _| Ok(Look::On))
 }
 
 fn kept_with(scenario: &Scenario, at_each_look: &mut Onlooker<'_>) -> Race {
+    let race = right_with(scenario, at_each_look);
+    assert_eq!(race.oom_kills(), 0, "the kernel came first: {race:#?}");
+    assert_eq!(
+        scenario.right.is_empty(),
+        race.onset.is_none(),
+        "memory was short, or not: {race:#?}"
+    );
+    race
+}
+
+/// Checks only that the right ones went, by the agent, and nobody else.
+fn right_with(scenario: &Scenario, at_each_look: &mut Onlooker<'_>) -> Race {
     let race = run_with(scenario, Keeper::Plimsoll, 0, &places(), at_each_look).unwrap();
     let hurt: Vec<_> = race.hurt().iter().map(|pod| pod.name).collect();
     assert!(race.is_right(scenario), "{hurt:?} lost processes: {race:#?}");
@@ -30,13 +46,25 @@ fn kept_with(scenario: &Scenario, at_each_look: &mut Onlooker<'_>) -> Race {
     evicted.sort_unstable();
     right.sort_unstable();
     assert_eq!(evicted, right, "{report:#?}");
-    assert_eq!(race.oom_kills(), 0, "the kernel came first: {race:#?}");
-    assert_eq!(
-        scenario.right.is_empty(),
-        race.onset.is_none(),
-        "memory was short, or not: {race:#?}"
-    );
     race
+}
+
+/// The agent's decisions, the oldest first.
+fn decisions(report: &NodeReport) -> &[DecisionRecord] {
+    report
+        .pressure
+        .as_ref()
+        .map_or(&[], |pressure| &pressure.decisions)
+}
+
+/// The signals and rungs at which pods were taken.
+fn takings(race: &Race) -> Vec<(Option<Signal>, Rung)> {
+    let report = race.report.as_ref().expect("the agent answers");
+    let taking = |record: &&DecisionRecord| record.rung >= Some(Rung::Evict);
+    let taken = decisions(report).iter().filter(taking);
+    taken
+        .filter_map(|record| Some((record.need.signal, record.rung?)))
+        .collect()
 }
 
 fn evicted(report: &NodeReport) -> Vec<&str> {
@@ -47,6 +75,17 @@ fn evicted(report: &NodeReport) -> Vec<&str> {
         .filter(ended)
         .map(|pod| pod.name.as_str())
         .collect()
+}
+
+fn is_reclaim(record: &&DecisionRecord) -> bool {
+    record.rung == Some(Rung::Reclaim)
+}
+
+fn is_outside(record: &DecisionRecord) -> bool {
+    record.outcome
+        == Outcome::Nobody {
+            why: Barred::OutsidePods,
+        }
 }
 
 /// Within its request, and at work.
@@ -125,6 +164,82 @@ fn scenario_8_page_cache_at_the_pods_own_limit() {
 
 #[test]
 #[ignore = "runs its machine out of memory"]
+fn scenario_9_page_cache_that_does_not_fit() {
+    let cache = Pod::hog("cache", Burstable, 32, "cache file=/disk/cache size=220 pace=400");
+    let mut scenario = Scenario::new("9", Line::High(250), &[], vec![steady(), small(), cache]);
+    scenario.patience = Duration::from_secs(30);
+    let (reclaims, refaults) = (Cell::new(0), Cell::new(0));
+    let race = right_with(&scenario, &mut |field, race| {
+        refaults.set(field.stat("cache", "workingset_refault_file"));
+        if race.onset.is_some() && refaults.get() > REFAULTS && reclaims.get() == 0 {
+            let report = field.report();
+            let decisions = report.as_ref().map_or(&[][..], decisions);
+            reclaims.set(decisions.iter().filter(is_reclaim).count());
+        }
+        Ok(if reclaims.get() > 0 { Look::Enough } else { Look::On })
+    });
+    assert!(
+        refaults.get() > REFAULTS,
+        "{} pages came back: {race:#?}",
+        refaults.get()
+    );
+    assert!(reclaims.get() > 0, "its cache was asked for: {race:#?}");
+    assert_eq!(race.oom_kills(), 0, "{race:#?}");
+}
+
+#[test]
+#[ignore = "runs its machine out of memory"]
+fn scenario_9_page_cache_beside_a_pod_over_its_request() {
+    let cache = Pod::hog("cache", Burstable, 32, "cache file=/disk/cache size=220 pace=400");
+    let over = Pod::hog("over", Burstable, 50, "anon first=100 size=260 pace=40").with_first(100);
+    let scenario = Scenario::new(
+        "9",
+        Line::High(380),
+        &["over"],
+        vec![steady(), small(), cache, over],
+    );
+    let race = kept(&scenario);
+    let report = race.report.as_ref().expect("the agent answers");
+    let first = decisions(report).iter().find(|record| record.act.is_some());
+    assert!(
+        first.is_some_and(|first| is_reclaim(&first)),
+        "{:#?}",
+        decisions(report)
+    );
+}
+
+#[test]
+#[ignore = "runs its machine out of memory"]
+fn scenario_10_a_fork_bomb() {
+    let bomb = Pod::hog("bomb", Burstable, 64, "bomb every=150 count=3000");
+    // With enough tasks to be worth a thought.
+    let busy = Pod::bystander("busy", Burstable, 240, "many each=1 every=20 count=80", 90);
+    let scenario = Scenario::new(
+        "10",
+        Line::Tasks(700),
+        &["bomb"],
+        vec![steady(), small(), busy, bomb],
+    );
+    let race = kept(&scenario);
+    assert_eq!(
+        takings(&race),
+        [(Some(Signal::PidAvailable), Rung::Kill)],
+        "{race:#?}"
+    );
+}
+
+#[test]
+#[ignore = "runs its machine out of memory"]
+fn scenario_11_with_swap() {
+    let many = Pod::hog("many", Burstable, 64, "many each=10 every=40 count=200");
+    let innocent = Pod::bystander("innocent", Burstable, 160, "anon size=120", 120);
+    let mut scenario = Scenario::new("11", Line::Tenth, &["many"], vec![steady(), innocent, many]);
+    scenario.swap = true;
+    kept(&scenario);
+}
+
+#[test]
+#[ignore = "runs its machine out of memory"]
 fn scenario_11_many_small_processes_beside_a_large_innocent() {
     let many = Pod::hog("many", Burstable, 64, "many each=10 every=40 count=160");
     let innocent = Pod::bystander("innocent", Burstable, 160, "anon size=120", 120);
@@ -146,6 +261,22 @@ fn scenario_13_a_victim_that_hardly_gets_cpu() {
     let race = kept(&scenario);
     // Without more CPU its end would take half a minute and more on the older kernels, longer than it is looked at.
     assert!(race.pod("hog").unwrap().freed.is_some(), "{race:#?}");
+}
+
+#[test]
+#[ignore = "runs its machine out of memory"]
+fn scenario_14_a_pod_that_has_the_swap() {
+    let sleeper = Pod::bystander("sleeper", Burstable, 64, "anon size=250", 250).in_swap(220);
+    let active = Pod::hog("active", Burstable, 400, "anon first=100 size=380 pace=60").with_first(100);
+    let ballast = Pod::bystander("ballast", Burstable, 600, "anon size=500", 500);
+    let mut scenario = Scenario::new(
+        "14",
+        Line::Tenth,
+        &["sleeper"],
+        vec![steady(), small(), ballast, sleeper, active],
+    );
+    scenario.swap = true;
+    kept(&scenario);
 }
 
 #[test]
@@ -182,6 +313,54 @@ fn scenario_16_a_container_that_the_kernel_ends_as_one() {
         .find(|pod| pod.name.as_str() == "group")
         .unwrap();
     assert_eq!(group.phase, PodPhase::Failed, "{report:#?}");
+}
+
+#[test]
+#[ignore = "runs its machine out of memory"]
+fn scenario_18_a_guaranteed_pod_past_its_limit() {
+    let hog = Pod::hog("hog", Guaranteed, 64, "anon size=3000 pace=100").lifted();
+    let scenario = Scenario::new("18", Line::Tenth, &["hog"], vec![steady(), small(), hog]);
+    let race = run_with(&scenario, Keeper::Plimsoll, 0, &places(), &mut |field, race| {
+        // Whoever lifted its limit, the agent was not there then: it comes back to a machine that runs out.
+        if race.onset.is_some() {
+            field.pause(false)?;
+        }
+        Ok(Look::On)
+    })
+    .unwrap();
+    assert!(
+        race.onset.is_some() && race.is_right(&scenario),
+        "nobody but the hog, and it was short: {race:#?}"
+    );
+    // It goes by the agent, or by its limit, which the agent sets again.
+    for name in ["steady", "small"] {
+        assert_eq!(race.pod(name).unwrap().oom_kills, 0, "{race:#?}");
+    }
+    println!("{} killed by its limit", race.pod("hog").unwrap().oom_kills);
+}
+
+#[test]
+#[ignore = "runs its machine out of memory"]
+fn scenario_26_a_daemon_outside_the_pods() {
+    let innocent = Pod::bystander("innocent", Burstable, 160, "anon size=120", 120);
+    let mut scenario = Scenario::new("26", Line::Tenth, &[], vec![steady(), small(), innocent]);
+    scenario.outside = Some("anon first=600 size=3000 pace=40");
+    let told = Cell::new(false);
+    let race = right_with(&scenario, &mut |field, race| {
+        if race.onset.is_some() && !told.get() {
+            let report = field.report();
+            let decisions = report.as_ref().map_or(&[][..], decisions);
+            told.set(decisions.iter().any(is_outside));
+            if told.get() {
+                // Whom the kernel would take is its own choice, and not asked for here.
+                field.end_outside()?;
+            }
+        }
+        Ok(if told.get() { Look::Enough } else { Look::On })
+    });
+    assert!(race.onset.is_some(), "memory was short: {race:#?}");
+    assert!(told.get(), "the agent says who is to blame: {race:#?}");
+    assert_eq!(race.oom_kills(), 0, "{race:#?}");
 }
 
 #[test]
