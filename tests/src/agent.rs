@@ -110,7 +110,10 @@ impl Agent {
         let pid = self
             .pid()
             .ok_or_else(|| io::Error::other("the agent does not run"))?;
-        kill(Pid::from_raw(i32::try_from(pid).map_err(io::Error::other)?), signal)?;
+        kill(
+            Pid::from_raw(i32::try_from(pid).map_err(io::Error::other)?),
+            signal,
+        )?;
         Ok(())
     }
 

@@ -1,7 +1,14 @@
 //! The agent deals with it: for each scenario who has to go, and that nobody else does.
 //!
 //! Numbers are those of the table of scenarios in the notes on which the guard's design rests. Each says what must have
-//! happened for it to have meant anything at all.
+//! happened for it to have meant anything at all. Those that are not here are played on the simulated machine only.
+//!
+//! Where a real kernel does not let a scenario be as the table has it:
+//! - 18: page tables, sockets and tmpfs are charged to the pod, whose own `memory.max` stops it at its request. So it gets
+//!   past that only when somebody lifts the limit, while the agent stands still, who would set it again at once.
+//! - 14: the agent gives a pod swap in proportion to its request, so that a pod over its request never has much of it.
+//!   It is put there while the agent stands still.
+//! - 9: the disk of the machine is smaller than its memory, so that it is the pods' root that is too small for the cache.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -167,7 +174,7 @@ fn scenario_8_page_cache_at_the_pods_own_limit() {
 fn scenario_9_page_cache_that_does_not_fit() {
     let cache = Pod::hog("cache", Burstable, 32, "cache file=/disk/cache size=220 pace=400");
     let mut scenario = Scenario::new("9", Line::High(250), &[], vec![steady(), small(), cache]);
-    scenario.patience = Duration::from_secs(30);
+    scenario.patience = Duration::from_secs(20);
     let (reclaims, refaults) = (Cell::new(0), Cell::new(0));
     let race = right_with(&scenario, &mut |field, race| {
         refaults.set(field.stat("cache", "workingset_refault_file"));
@@ -176,7 +183,11 @@ fn scenario_9_page_cache_that_does_not_fit() {
             let decisions = report.as_ref().map_or(&[][..], decisions);
             reclaims.set(decisions.iter().filter(is_reclaim).count());
         }
-        Ok(if reclaims.get() > 0 { Look::Enough } else { Look::On })
+        Ok(if reclaims.get() > 0 {
+            Look::Enough
+        } else {
+            Look::On
+        })
     });
     assert!(
         refaults.get() > REFAULTS,
@@ -191,13 +202,14 @@ fn scenario_9_page_cache_that_does_not_fit() {
 #[ignore = "runs its machine out of memory"]
 fn scenario_9_page_cache_beside_a_pod_over_its_request() {
     let cache = Pod::hog("cache", Burstable, 32, "cache file=/disk/cache size=220 pace=400");
-    let over = Pod::hog("over", Burstable, 50, "anon first=100 size=260 pace=40").with_first(100);
-    let scenario = Scenario::new(
+    let over = Pod::hog("over", Burstable, 50, "anon first=150 size=2000 pace=20").with_first(150);
+    let mut scenario = Scenario::new(
         "9",
         Line::High(380),
         &["over"],
         vec![steady(), small(), cache, over],
     );
+    scenario.patience = Duration::from_secs(30);
     let race = kept(&scenario);
     let report = race.report.as_ref().expect("the agent answers");
     let first = decisions(report).iter().find(|record| record.act.is_some());
@@ -267,8 +279,8 @@ fn scenario_13_a_victim_that_hardly_gets_cpu() {
 #[ignore = "runs its machine out of memory"]
 fn scenario_14_a_pod_that_has_the_swap() {
     let sleeper = Pod::bystander("sleeper", Burstable, 64, "anon size=250", 250).in_swap(220);
-    let active = Pod::hog("active", Burstable, 400, "anon first=100 size=380 pace=60").with_first(100);
-    let ballast = Pod::bystander("ballast", Burstable, 600, "anon size=500", 500);
+    let active = Pod::hog("active", Burstable, 480, "anon first=100 size=460 pace=60").with_first(100);
+    let ballast = Pod::bystander("ballast", Burstable, 420, "anon size=400", 400);
     let mut scenario = Scenario::new(
         "14",
         Line::Tenth,
