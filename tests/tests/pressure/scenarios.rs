@@ -278,9 +278,9 @@ fn scenario_13_a_victim_that_hardly_gets_cpu() {
 #[test]
 #[ignore = "runs its machine out of memory"]
 fn scenario_14_a_pod_that_has_the_swap() {
-    let sleeper = Pod::bystander("sleeper", Burstable, 64, "anon size=250", 250).in_swap(220);
-    let active = Pod::hog("active", Burstable, 480, "anon first=100 size=460 pace=60").with_first(100);
-    let ballast = Pod::bystander("ballast", Burstable, 420, "anon size=400", 400);
+    let sleeper = Pod::bystander("sleeper", Burstable, 64, "anon size=250", 250).in_swap(232);
+    let active = Pod::hog("active", Burstable, 600, "anon first=200 size=580 pace=60").with_first(200);
+    let ballast = Pod::bystander("ballast", Burstable, 420, "anon size=420", 420);
     let mut scenario = Scenario::new(
         "14",
         Line::Tenth,
