@@ -279,8 +279,8 @@ fn scenario_13_a_victim_that_hardly_gets_cpu() {
 #[ignore = "runs its machine out of memory"]
 fn scenario_14_a_pod_that_has_the_swap() {
     let sleeper = Pod::bystander("sleeper", Burstable, 64, "anon size=250", 250).in_swap(232);
-    let active = Pod::hog("active", Burstable, 600, "anon first=200 size=580 pace=60").with_first(200);
-    let ballast = Pod::bystander("ballast", Burstable, 420, "anon size=420", 420);
+    let active = Pod::hog("active", Burstable, 590, "anon first=200 size=575 pace=60").with_first(200);
+    let ballast = Pod::bystander("ballast", Burstable, 430, "anon size=420", 420);
     let mut scenario = Scenario::new(
         "14",
         Line::Tenth,
