@@ -79,10 +79,10 @@ pub(super) fn swap_out(levels: &[PathBuf], bytes: u64) -> io::Result<()> {
     while in_swap() < bytes {
         let missing = (bytes - in_swap()).to_string();
         // What cannot be had at once is refused, and what was had stays.
-        if let Err(error) = fs::write(pod.join("memory.reclaim"), missing)
-            && begun.elapsed() > PATIENCE
-        {
-            return Err(error);
+        let asked = fs::write(pod.join("memory.reclaim"), missing);
+        if begun.elapsed() > PATIENCE {
+            let stays = || io::Error::other("the kernel does not put the pod into swap");
+            return Err(asked.err().unwrap_or_else(stays));
         }
     }
     for (limit, former) in limits.iter().zip(former) {

@@ -24,12 +24,14 @@ use crate::vm::{self, GuestFile, Pace, Stream, VmSpec};
 const KILLED: &str = "wherever_it_is_killed";
 const KILLED_ON: &str = "6.12";
 
-/// The kernel on which every scenario of memory pressure is played, unless all are asked for on all; each takes half a
-/// minute and more.
+/// The kernel on which every scenario of memory pressure is played but the long ones, unless all are asked for on all;
+/// each takes half a minute and more.
 const ALL_SCENARIOS_ON: &str = "6.12";
 /// Those that are played on the others: with a tripwire, without one and without and with swap, with a victim that hardly
 /// gets CPU.
 const SCENARIOS: [&str; 3] = ["scenario_1_", "scenario_2_", "scenario_13_"];
+/// Those that are played only when asked for: each takes a minute and more.
+const LONG_SCENARIOS: [&str; 3] = ["scenario_9_", "scenario_14_", "scenario_18_"];
 
 /// The test targets that run here, each in a machine of its own.
 const TARGETS: [Target; 2] = [Target::Kernel, Target::Pressure];
@@ -53,8 +55,7 @@ impl Target {
 
     /// Whether only the most telling of its tests run on this kernel.
     fn is_shortened(self, series: &str, options: &Options) -> bool {
-        let asked_for = options.all_scenarios || options.filter.is_some();
-        self == Self::Pressure && series != ALL_SCENARIOS_ON && !asked_for
+        self == Self::Pressure && series != ALL_SCENARIOS_ON && !asked_for(options)
     }
 
     fn machine(self, spec: &mut VmSpec) {
@@ -67,6 +68,11 @@ impl Target {
             Self::Pressure => (spec.memory_mib, spec.pace) = (1464, Pace::Instructions),
         }
     }
+}
+
+/// Whether scenarios are played that are not played every time.
+fn asked_for(options: &Options) -> bool {
+    options.all_scenarios || options.filter.is_some()
 }
 
 /// What came of one target on one kernel.
@@ -181,6 +187,12 @@ fn one(
     }
     if target.is_shortened(series, options) {
         command.extend(SCENARIOS.map(str::to_owned));
+    } else if target == Target::Pressure && !asked_for(options) {
+        command.extend(
+            LONG_SCENARIOS
+                .iter()
+                .flat_map(|name| ["--skip".to_owned(), (*name).to_owned()]),
+        );
     }
     let mut spec = VmSpec::new(series, command);
     // Programs are part of the machine's memory: it gets no other target's.

@@ -39,7 +39,7 @@ pub(crate) struct Options {
     /// Only kernel and native tests with this in their name
     #[arg(long)]
     filter: Option<String>,
-    /// Play every scenario of memory pressure on every kernel, not only on one
+    /// Play every scenario of memory pressure, also the long ones, on every kernel, not only on one
     #[arg(long, env = "PLIMSOLL_ALL_SCENARIOS", value_parser = clap::builder::FalseyValueParser::new())]
     all_scenarios: bool,
     /// Seconds until a virtual machine is given up
