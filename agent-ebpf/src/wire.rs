@@ -78,6 +78,8 @@ pub mod have {
     pub const SETTLED: u32 = 1 << 8;
     /// `run` is to be collected yet in this pass.
     pub const PENDING: u32 = 1 << 9;
+    /// Settled at this pass: until the next it may be in doubt.
+    pub const RECENT: u32 = 1 << 10;
 }
 
 /// One cgroup in one pass. Memory is in pages.

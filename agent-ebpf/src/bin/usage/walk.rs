@@ -282,7 +282,7 @@ fn visit(at: &mut Position, head: &Head) -> bool {
     }
     // `cgroup.self` is the structure's first member: the addresses are the same.
     let cgroup = at.css;
-    let collected = record.have & (have::RUN | have::SETTLED);
+    let collected = record.have & (have::RUN | have::SETTLED | have::RECENT);
     let mut idle = false;
     record.have = 0;
     if known(fact!(cgroup_cpu)) {
@@ -291,12 +291,14 @@ fn visit(at: &mut Position, head: &Head) -> bool {
         record.cpu_nsec = cpu_nsec;
         record.have |= have::CPU;
     }
-    if idle && collected & have::SETTLED != 0 && at.unseen == 0 {
-        // No task of it ran since the last pass, so none was switched out. One whose coming nobody told of was not
-        // found on its CPU when the cgroup was settled, and has been counted since if it was there.
-        record.have |= collected;
+    let settled = collected & have::SETTLED != 0;
+    // A task whose coming nobody told of was not found on its CPU when the cgroup was settled.
+    let in_doubt = at.unseen == 1 && collected & have::RECENT != 0;
+    if idle && settled && !in_doubt {
+        // No task of it ran since the last pass, so none was switched out.
+        record.have |= collected & !have::RECENT;
     } else if at.run_counted == 1 {
-        record.have |= have::PENDING | have::SETTLED * u32::from(idle);
+        record.have |= have::PENDING | have::SETTLED * u32::from(idle) | have::RECENT * u32::from(!settled);
     }
     if at.records == 1 {
         at.memory = u32::from(memory::enabled(cgroup, &FACTS));
