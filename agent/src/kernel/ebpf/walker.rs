@@ -154,6 +154,13 @@ impl Walker {
         self.state().stat_known == 1
     }
 
+    /// Whether the kernel has told of the beginning of every turn on a CPU, as far as the last pass knew. Vendors' kernels
+    /// may not: then a task can be on a CPU and not be seen there.
+    #[must_use]
+    pub fn saw_every_turn(&self) -> bool {
+        self.state().unseen == 0
+    }
+
     /// The object, for its programs' costs.
     #[must_use]
     pub fn loaded(&self) -> &Loaded {

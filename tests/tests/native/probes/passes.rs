@@ -166,7 +166,11 @@ fn what_is_on_a_cpu_is_not_taken_for_settled() {
             whole += 1;
             for (pass, next) in passes.iter().zip(&passes[1..]) {
                 stood_still += u32::from(pass.0 == next.0);
-                assert!(!next.1, "settled at {next:?} after {pass:?}, and the burner runs");
+                // Where the kernel did not tell that the burner came, it is not seen, and what was settled is in doubt.
+                assert!(
+                    !next.1 || !walker.saw_every_turn(),
+                    "settled at {next:?} after {pass:?}, and the burner runs"
+                );
             }
         }
         // Emulated, a pass may take longer than it is from one charge to the next: then there is nothing to see.
