@@ -30,8 +30,15 @@ const ALL_SCENARIOS_ON: &str = "6.12";
 /// Those that are played on the others: with a tripwire, without one and without and with swap, with a victim that hardly
 /// gets CPU.
 const SCENARIOS: [&str; 3] = ["scenario_1_", "scenario_2_", "scenario_13_"];
-/// Those that are played only when asked for: each takes a minute and more.
-const LONG_SCENARIOS: [&str; 3] = ["scenario_9_", "scenario_14_", "scenario_18_"];
+/// Those that are played only when asked for: each takes a minute and more of a machine that has two CPUs for all of this.
+const LONG_SCENARIOS: [&str; 6] = [
+    "scenario_9_",
+    "scenario_10_",
+    "scenario_11_with",
+    "scenario_14_",
+    "scenario_18_",
+    "scenario_26_",
+];
 
 /// The test targets that run here, each in a machine of its own.
 const TARGETS: [Target; 2] = [Target::Kernel, Target::Pressure];

@@ -6,7 +6,7 @@ use plimsoll_ebpf::wire::{CgroupRecord, FILE_NAME_BYTES, FileWritten, NAME_BYTES
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{BootTime, CgroupId, CgroupSample, Limit, Stalls};
+use crate::model::{BootTime, CgroupId, CgroupSample, Limit, LruLists, MemoryKinds, Stalls};
 
 const PAGE: Bytes = Bytes(4096);
 
@@ -174,5 +174,16 @@ proptest! {
         prop_assert_eq!(lists.inactive_anon, Bytes(4096 * (0..count).sum::<u64>()));
         let stalls = root.reclaim.map(|r| r.value.count);
         prop_assert_eq!(stalls, Some(if count > 1 { 3 } else { 1 }));
+    }
+
+    #[test]
+    fn statistics_below_zero_are_none(below in 1_i64..i64::MAX) {
+        let mut records = pass(&[0]);
+        records[0].have |= have::LRU | have::STAT;
+        records[0].lru = [(-below).cast_unsigned(); 5];
+        records[0].stat = [(-below).cast_unsigned(); 5];
+        let root = samples(&mut records)[0];
+        prop_assert_eq!(root.lru.map(|l| l.value), Some(LruLists::default()));
+        prop_assert_eq!(root.kinds.map(|k| k.value), Some(MemoryKinds::default()));
     }
 }

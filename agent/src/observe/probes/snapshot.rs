@@ -222,6 +222,12 @@ impl<'a> Snapshot<'a> {
     }
 }
 
+/// A statistic as `memory.stat` shows it. The kernel's own counter is signed, and below zero for a while when a CPU has
+/// reported what went before another what came (`memcg_page_state` in `mm/memcontrol.c`).
+fn at_least_none(count: u64) -> u64 {
+    u64::try_from(count.cast_signed()).unwrap_or_default()
+}
+
 /// The figures of a record.
 fn fill(sample: &mut CgroupSample, record: &CgroupRecord, page: Bytes) {
     let has = |part| record.have & part != 0;
@@ -258,7 +264,7 @@ fn fill(sample: &mut CgroupSample, record: &CgroupRecord, page: Bytes) {
             inactive_file,
             active_file,
             unevictable,
-        ] = record.lru.map(bytes);
+        ] = record.lru.map(at_least_none).map(bytes);
         sample.lru = Some(Sourced::bpf(LruLists {
             inactive_anon,
             active_anon,
@@ -268,7 +274,7 @@ fn fill(sample: &mut CgroupSample, record: &CgroupRecord, page: Bytes) {
         }));
     }
     if has(have::STAT) {
-        let [anon, file, shmem, slab_reclaimable, slab_unreclaimable] = record.stat;
+        let [anon, file, shmem, slab_reclaimable, slab_unreclaimable] = record.stat.map(at_least_none);
         sample.kinds = Some(Sourced::bpf(MemoryKinds {
             anon: bytes(anon),
             file: bytes(file),
